@@ -1,0 +1,171 @@
+"""What a check is, and what it is given.
+
+A check sees a trace once, chunk by chunk, keeps a bounded state and can say at any time what it has found:
+
+    check = Drift(context)          # one instance per rank for scope "rank", else one per run
+    check.update(batch)             # rows, with what the contract expects of them
+    check.event(event)              # what happened between rows
+    check.findings()                # now, in mid-run
+    check.finish()                  # no more rows will come
+
+The class docstring of a check's module is its page: what it checks, why it matters, an example, the fix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrwatch.contract.model import Contract
+from lrwatch.curve import Curve
+from lrwatch.findings import Finding, Severity
+from lrwatch.schedules.base import FloatArray
+from lrwatch.trace.model import Chunk, Damage, Event
+
+Scope = Literal["rank", "aligned", "run"]
+"""``rank``: one instance per worker, sees only its rows · ``aligned``: sees the rows of all workers side by
+side, update by update · ``run``: sees everything of every worker in reading order."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a check knows before the first row.
+
+    ``live`` is True inside a running trainer: the end of the rows so far is then not the end of the run.
+    """
+
+    contract: Contract | None = None
+    rank: int | None = None
+    live: bool = False
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A chunk together with what the contract expects of its rows.
+
+    Attributes:
+        t: positions on the contract's clock, float64[n]; None where they cannot be known (``why_no_t``).
+        expected: column name (``lr/0``) → float64[n].
+        allowed: column name → float64[n], the largest |O - E| that counts as equal.
+        curves: column name → the curve, for looking elsewhere on it.
+    """
+
+    chunk: Chunk
+    t: FloatArray | None = None
+    why_no_t: str = ""
+    expected: Mapping[str, FloatArray] = field(default_factory=lambda: MappingProxyType({}))
+    allowed: Mapping[str, FloatArray] = field(default_factory=lambda: MappingProxyType({}))
+    curves: Mapping[str, Curve] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """The same updates of several workers.
+
+    Attributes:
+        updates: int64[n]. ranks: r of them, increasing.
+        columns: name → float64[r, n]; NaN where ``present`` is False.
+        present: bool[r, n], whether the worker has a row for the update.
+        quantum: column name → largest rounding unit of the stored values.
+    """
+
+    updates: NDArray[np.int64]
+    ranks: tuple[int, ...]
+    columns: Mapping[str, FloatArray]
+    present: NDArray[np.bool_]
+    quantum: Mapping[str, float]
+
+
+class Check:
+    """Base of all checks: the class attributes are its catalogue entry.
+
+    Attributes:
+        slug: its name everywhere; equals the module's name with dashes.
+        code: stable identifier, unique; severity: of its findings, unless one says otherwise.
+        title: half a line for tables.
+    """
+
+    slug: ClassVar[str]
+    code: ClassVar[str]
+    title: ClassVar[str]
+    scope: ClassVar[Scope] = "rank"
+    severity: ClassVar[Severity] = Severity.error
+    needs_contract: ClassVar[bool] = False
+
+    def __init__(self, context: Context):
+        self.context = context
+
+    @classmethod
+    def cannot(cls, context: Context) -> str:
+        """Why this check cannot run at all here; empty when it can."""
+        if cls.needs_contract and context.contract is None:
+            return "no contract was given"
+        return ""
+
+    def update(self, batch: Batch) -> None:
+        """Take in rows of one worker (scopes ``rank`` and ``run``)."""
+
+    def aligned(self, rows: Aligned) -> None:
+        """Take in rows of all workers side by side (scope ``aligned``)."""
+
+    def event(self, event: Event) -> None:
+        """Take in what happened between rows."""
+
+    def damage(self, damage: Damage) -> None:
+        """Take in a place that could not be read (scope ``run``)."""
+
+    def findings(self) -> list[Finding]:
+        """What has been found so far."""
+        return []
+
+    def finish(self) -> None:
+        """No more rows will come."""
+
+    def not_checked(self) -> str:
+        """After the rows: why nothing could be checked after all; empty when something was."""
+        return ""
+
+    def state(self) -> dict[str, Any]:
+        """The check's bounded state as plain data, for carrying it over a restart."""
+        return {k: v for k, v in vars(self).items() if k != "context"}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up a state that ``state()`` gave."""
+        vars(self).update(state)
+
+    def finding(self, message: str, **fields: Any) -> Finding:
+        """A finding of this check; ``rank`` defaults to the worker this instance watches."""
+        fields.setdefault("rank", self.context.rank)
+        fields.setdefault("severity", self.severity)
+        return Finding(code=self.code, slug=self.slug, message=message, **fields)
+
+
+@dataclass
+class Span:
+    """First and last row of a repeated symptom, and how often it was seen."""
+
+    first: int
+    last: int
+    count: int = 1
+    worst: float = 0.0
+    worst_at: int = 0
+
+    def extend(self, steps: NDArray[Any], size: FloatArray | None = None) -> None:
+        """Take in more affected steps (increasing in reading order) and how badly each was off."""
+        self.last = int(steps[-1])
+        self.count += len(steps)
+        if size is not None and len(size):
+            i = int(np.argmax(size))
+            if size[i] > self.worst:
+                self.worst, self.worst_at = float(size[i]), int(steps[i])
+
+    @classmethod
+    def of(cls, steps: NDArray[Any], size: FloatArray | None = None) -> Span:
+        span = cls(int(steps[0]), int(steps[0]), count=0)
+        span.extend(steps, size)
+        return span

@@ -1,0 +1,69 @@
+"""Counters of a row → its position on the contract's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrwatch.contract.model import Batch, Contract
+from lrwatch.errors import NotCheckable
+
+FloatArray = NDArray[np.float64]
+
+
+def positions(contract: Contract, columns: Mapping[str, NDArray[Any]]) -> FloatArray:
+    """t, float64[n], of rows with these counters (each int64[n] or float64[n]).
+
+    axis ``update``: the applied updates before the row, or the attempted ones with ``counts: attempted`` ·
+    ``attempt``: attempts · ``epoch``: whole epochs before the row · ``sample``, ``token``: how many were
+    consumed before the row · ``round``: rounds before the row.
+
+    Raises:
+        NotCheckable: a counter is needed that was neither recorded nor derivable; names it and the remedy.
+    """
+    axis, batch = contract.clock.axis, contract.batch
+    update = columns["update"].astype(np.float64)
+    if axis == "update" and contract.clock.counts == "applied":
+        return update
+    if axis in ("update", "attempt"):
+        if "attempt" in columns:
+            return columns["attempt"].astype(np.float64)
+        raise NotCheckable("the contract counts attempted updates, and the trace has no `attempt` column")
+    if axis == "epoch":
+        if "epoch" in columns:
+            return np.floor(columns["epoch"]).astype(np.float64)
+        if batch.steps_per_epoch:
+            return np.floor(update / batch.steps_per_epoch)
+        raise NotCheckable("the clock counts epochs: record `epoch` or give batch.steps_per_epoch")
+    if axis == "sample":
+        if "samples" in columns:
+            return columns["samples"].astype(np.float64)
+        if batch.size or batch.ramp:
+            return samples(batch, update)
+        raise NotCheckable("the clock counts samples: record `samples` or give batch.global")
+    column = "tokens" if axis == "token" else "round"
+    if column in columns:
+        return columns[column].astype(np.float64)
+    raise NotCheckable(f"the clock counts {axis}s: record `{column}`")
+
+
+def samples(batch: Batch, update: FloatArray) -> FloatArray:
+    """Samples consumed before each update, float64[n], with a batch-size ramp.
+
+    The size of an update is that of the last ramp point at or below the samples consumed so far:
+    with ramp [[0, 2], [4, 10]], updates 0, 1, 2, 3 begin at samples 0, 2, 4, 14.
+    """
+    if not batch.ramp:
+        return update * float(batch.size or 0)
+    starts, sizes, begins = [0.0], [], [0.0]  # update index and sample count at which each size begins
+    for i, (_, size) in enumerate(batch.ramp):
+        sizes.append(float(size))
+        if i + 1 < len(batch.ramp):
+            steps = max(0.0, np.ceil((batch.ramp[i + 1][0] - begins[-1]) / size))
+            starts.append(starts[-1] + steps)
+            begins.append(begins[-1] + steps * size)
+    which = np.searchsorted(np.array(starts), update, side="right") - 1
+    return np.array(begins)[which] + (update - np.array(starts)[which]) * np.array(sizes)[which]

@@ -1,0 +1,126 @@
+"""YAML text → plain data with line numbers, and nothing else that YAML can do.
+
+Refused, because a contract never needs them and each has hurt somebody: aliases (they can grow a small
+file to gigabytes), tags, duplicate keys (the last one would win silently), more than 1 MiB, more than 24
+levels. ``3e-4`` is a number here, although YAML 1.1 reads it as text.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lrwatch.errors import ContractError
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 24
+_FLOAT = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?$")
+_INT = re.compile(r"[-+]?\d[\d_]*$")
+_WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
+
+Lines = dict[str, int]
+"""Path of a value (``lr.schedule[1].cosine``) → its line, 1-based."""
+
+
+def read(path: str | Path) -> str:
+    """The text of a contract file. Raises ContractError with the remedy when there is none."""
+    source = str(path)
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise ContractError("no such file; give the path of a contract in YAML", source=source) from None
+    except IsADirectoryError:
+        raise ContractError("is a directory; give the path of a contract in YAML", source=source) from None
+    except OSError as e:
+        raise ContractError(f"cannot be read: {e.strerror}", source=source) from None
+    if len(data) > MAX_BYTES:
+        raise ContractError(f"has {len(data)} bytes; a contract has at most {MAX_BYTES}", source=source)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        raise ContractError(
+            f"is not text (byte {e.start} is not UTF-8); give a contract in YAML", source=source
+        ) from None
+
+
+def parse(text: str, source: str = "contract") -> tuple[dict[str, Any], Lines]:
+    """A mapping of plain data and the line of every value in it.
+
+    Raises ContractError: not YAML, empty, not a mapping, or one of the refused features.
+    """
+    lines: Lines = {}
+    try:
+        root = yaml.compose(text, Loader=_Loader)
+    except yaml.YAMLError as e:
+        mark = getattr(e, "problem_mark", None)
+        problem = getattr(e, "problem", None) or str(e).splitlines()[0]
+        raise ContractError(f"is not YAML: {problem}", source=source, line=mark.line + 1 if mark else None) from None
+    except _Refused as e:
+        raise ContractError(e.args[0], source=source, line=e.args[1]) from None
+    if root is None:
+        raise ContractError("is empty; `lrwatch explain contract` shows one to start from", source=source)
+    value = _build(root, "", lines, source)
+    if not isinstance(value, dict):
+        raise ContractError(
+            "must be a mapping with lrwatch, experiment, clock and lr", source=source, line=1
+        )
+    return value, lines
+
+
+class _Refused(Exception):
+    pass
+
+
+class _Loader(yaml.SafeLoader):
+    """Stops at the first alias or too deep a level, before anything can grow."""
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.AliasEvent):
+            raise _Refused("aliases (*name) are not allowed in a contract; write the value out", line)
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise _Refused(f"is nested deeper than {MAX_DEPTH} levels", line)
+        node = super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+        self.depth -= 1
+        return node
+
+
+def _build(node: Any, path: str, lines: Lines, source: str) -> Any:
+    line = node.start_mark.line + 1
+    lines[path] = line
+    if isinstance(node, yaml.ScalarNode):
+        return _scalar(node)
+    if isinstance(node, yaml.SequenceNode):
+        return [_build(child, f"{path}[{i}]", lines, source) for i, child in enumerate(node.value)]
+    result: dict[str, Any] = {}
+    for key_node, child in node.value:
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise ContractError("keys must be plain words", source=source, path=path, line=line)
+        key = str(key_node.value)
+        here = f"{path}.{key}" if path else key
+        if key in result:
+            raise ContractError(
+                "is given twice; keep one", source=source, path=here, line=key_node.start_mark.line + 1
+            )
+        result[key] = _build(child, here, lines, source)
+    return result
+
+
+def _scalar(node: yaml.ScalarNode) -> Any:
+    text = str(node.value)
+    if node.style in ("'", '"', "|", ">"):
+        return text
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    if _INT.match(text):
+        return int(text.replace("_", ""))
+    if _FLOAT.match(text):
+        return float(text.replace("_", ""))
+    return text

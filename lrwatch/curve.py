@@ -1,0 +1,265 @@
+"""The expected curve: the only place where base × scale × schedule is multiplied.
+
+    E(t) = base · scale · f(t) · ∏ multipliers(t)
+
+``f`` is the schedule of the version of the contract that holds at t. With ``join: continuous`` a version that
+begins at a is bent so that it meets the one before and still ends at its own final value F:
+
+    E(t) = F + (E_new(t) - F) · (E_old(a) - F) / (E_new(a) - F)          t ≥ a
+
+which is what a recursive scheduler does when its horizon is changed in mid-run (for cosine, F = eta_min).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from lrwatch.contract.model import Contract, Phase, Signal, Version
+from lrwatch.errors import ContractError
+from lrwatch.schedules import families
+from lrwatch.schedules import plateau as plateau_family
+from lrwatch.schedules.base import FloatArray
+
+_FAMILIES = families()
+EPS = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+"""Unit roundoff of the types a learning rate is kept in."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A validation value that a plateau schedule reacts to; it acts on rows at clock position ``t`` and later."""
+
+    t: float
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One phase with its numbers made relative to a base: what a family function can evaluate."""
+
+    phase: Phase
+    params: Any
+
+    @classmethod
+    def of(cls, phase: Phase, base: float) -> Piece:
+        params: dict[str, Any] = {}
+        for name, value in phase.params.items():
+            if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], bool):
+                params[name] = value[0] if value[1] else value[0] / base
+            else:
+                params[name] = value
+        if phase.length is not None:
+            params["length"] = phase.length
+        params["after"] = phase.after
+        return cls(phase, MappingProxyType(params))
+
+    def __call__(self, t: FloatArray, factors: FloatArray | None = None) -> FloatArray:
+        local = np.maximum(t - self.phase.start, 0.0) + self.phase.offset
+        family = _FAMILIES[self.phase.family]
+        params = {**self.params, "factors": factors} if family.stateful else self.params
+        return family.evaluate(local, params)
+
+
+class Curve:
+    """The expected values of one signal of one group.
+
+    Args:
+        contract: the promise. signal: ``lr``, ``weight_decay`` or ``momentum``.
+        group: the parameter group's name. rank: the worker (reserved for declared per-worker shifts).
+
+    Example:
+        >>> from lrwatch.contract import from_document
+        >>> c = from_document({"lrwatch": 1, "experiment": "x", "lr": {"base": 1.0, "schedule": "constant"}})
+        >>> Curve(c).at(np.arange(3.0)).tolist()
+        [1.0, 1.0, 1.0]
+    """
+
+    def __init__(self, contract: Contract, signal: str = "lr", group: str = "0", rank: int = 0):
+        if signal not in contract.signals:
+            raise ContractError(f"promises nothing for {signal}", source=contract.source, path=signal)
+        self.contract, self.signal, self.group, self.rank = contract, signal, group, rank
+        self._build(contract.versions or (Version(0.0, contract.clock, contract.signals),))
+
+    def _build(self, versions: Sequence[Version]) -> None:
+        self._starts = np.array([v.at for v in versions])
+        self._scales: list[float] = []
+        self._pieces: list[tuple[Piece, ...]] = []
+        self._bends: list[tuple[float, float]] = []
+        self._multipliers = [
+            (a.at or 0.0, np.inf if a.until is None else a.until, a.multiply[self.signal])
+            for a in self.contract.amendments
+            if self.signal in a.multiply
+        ]
+        self._replays = [_Replay(p) for p in self._first_pieces(versions)]
+        for i, version in enumerate(versions):
+            scale, pieces = self._resolve(version.signals[self.signal])
+            self._scales.append(scale)
+            self._pieces.append(pieces)
+            self._bends.append((0.0, 1.0))
+            if i and version.join == "continuous":
+                self._bends[i] = self._bend(i, version)
+
+    def _resolve(self, signal: Signal) -> tuple[float, tuple[Piece, ...]]:
+        group = signal.group(self.group)
+        base = signal.base if group.base is None else group.base
+        phases = signal.schedule if group.schedule is None else group.schedule
+        return base * group.scale, tuple(Piece.of(p, base) for p in phases)
+
+    def _first_pieces(self, versions: Sequence[Version]) -> list[tuple[Piece, float]]:
+        """Stateful pieces of the last version, with the absolute base their state lives on."""
+        scale, pieces = self._resolve(versions[-1].signals[self.signal])
+        return [(p, scale) for p in pieces if _FAMILIES[p.phase.family].stateful]
+
+    def _bend(self, i: int, version: Version) -> tuple[float, float]:
+        at = np.array([version.at])
+        end = version.clock.horizon
+        final = float(self._version(i, np.array([end]))[0]) if end is not None else 0.0
+        old, new = float(self._version(i - 1, at)[0]), float(self._version(i, at)[0])
+        if new == final:
+            raise ContractError(
+                f"cannot join at {version.at:g}: the amended curve is already at its final value there; use join: jump",
+                source=self.contract.source,
+                path="amendments",
+            )
+        return final, (old - final) / (new - final)
+
+    # -- evaluation -----------------------------------------------------------------------------
+
+    @property
+    def stateful(self) -> bool:
+        """Whether values depend on recorded metrics (plateau)."""
+        return bool(self._replays)
+
+    @property
+    def horizon(self) -> float | None:
+        return self.contract.horizon
+
+    def next(self, clock: FloatArray, metrics: Sequence[Metric] = ()) -> FloatArray:
+        """Expected values at clock positions ``clock`` float64[n], after taking in new ``metrics``.
+
+        Metrics are given once, in order, before the first rows that they can act on. Going back on the
+        clock (a rollback) forgets the metrics that came after the new position.
+        """
+        for replay in self._replays:
+            if len(clock):
+                replay.rewind(float(clock[0]))
+            for metric in metrics:
+                replay.take(metric)
+        return self.at(clock)
+
+    def at(self, t: FloatArray) -> FloatArray:
+        """Expected values, float64[n], absolute, at clock positions ``t`` float64[n] (negative counts as 0)."""
+        t = np.maximum(np.asarray(t, dtype=np.float64), 0.0)
+        if len(self._starts) == 1:
+            values = self._version(0, t)
+        else:
+            which = np.searchsorted(self._starts, t, side="right") - 1
+            values = np.empty_like(t)
+            for i in np.unique(which):
+                rows = which == i
+                values[rows] = self._version(int(i), t[rows])
+        for start, end, factor in self._multipliers:
+            values = np.where((t >= start) & (t < end), values * factor, values)
+        return values
+
+    def _version(self, i: int, t: FloatArray) -> FloatArray:
+        values = self._scales[i] * self._composed(self._pieces[i], t)
+        final, bend = self._bends[i]
+        return values if bend == 1.0 else final + (values - final) * bend
+
+    def _composed(self, pieces: tuple[Piece, ...], t: FloatArray) -> FloatArray:
+        if len(pieces) == 1 or not len(t):
+            return self._piece(pieces[0], t)
+        starts = np.array([p.phase.start for p in pieces])
+        low, high = np.searchsorted(starts, (t.min(), t.max()), side="right") - 1
+        if low == high:  # most chunks of a long run lie in one phase
+            return self._piece(pieces[max(low, 0)], t)
+        which = np.searchsorted(starts, t, side="right") - 1
+        result = np.empty_like(t)
+        for i in range(max(low, 0), high + 1):
+            rows = which == i
+            result[rows] = self._piece(pieces[i], t[rows])
+        return result
+
+    def _piece(self, piece: Piece, t: FloatArray) -> FloatArray:
+        if not self._replays or not _FAMILIES[piece.phase.family].stateful:
+            return piece(t)
+        return piece(t, self._replays[0].factors(t))
+
+    # -- what else is known about it ---------------------------------------------------------------
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """The phases that hold at the end."""
+        return tuple(p.phase for p in self._pieces[-1])
+
+    def peak(self) -> float:
+        """The largest expected value up to the horizon (sampled at 4,096 points and every phase border)."""
+        end = self.horizon or max([p.start + (p.length or 0.0) for p in self.phases] + [1.0]) * 2.0
+        borders = [x for p in self.phases for x in (p.start, p.end or end)]
+        return float(np.max(self.at(np.concatenate([np.linspace(0.0, end, 4096), np.array(borders)]))))
+
+    def slack(self, t: FloatArray) -> FloatArray:
+        """Relative error that the trainer's own arithmetic may have, float64[n].
+
+        For a type narrower than float64: its unit roundoff; times the steps taken so far where the scheduler is
+        recursive. For torch's recursive cosine past T_max with eta_min > 0: eps·η/(base-η)·(2T/π)².
+        """
+        signal = self.contract.signals[self.signal]
+        eps = EPS[signal.dtype]
+        slack = np.full(t.shape, 0.0 if signal.dtype == "float64" else eps)
+        if signal.recursive and signal.dtype != "float64":
+            slack = eps * np.maximum(t, 1.0)
+        for piece in self._pieces[-1]:
+            phase, low = piece.phase, piece.params.get("to", 0.0)
+            if phase.family == "cosine" and phase.after == "mirror" and phase.length and 0.0 < low < 1.0:
+                past = t > phase.start + phase.length
+                slack = np.where(past, slack + eps * low / (1.0 - low) * (2.0 * phase.length / np.pi) ** 2, slack)
+        return slack
+
+    def with_last_phase(self, **changes: Any) -> Curve:
+        """The same curve with fields of its last phase replaced, e.g. ``length=8000.0`` or ``after="mirror"``."""
+        other = Curve.__new__(Curve)
+        other.__dict__.update(self.__dict__)
+        other._pieces = [
+            (*pieces[:-1], _changed(pieces[-1], changes)) for pieces in self._pieces
+        ]
+        return other
+
+
+def _changed(piece: Piece, changes: dict[str, Any]) -> Piece:
+    phase = replace(piece.phase, **changes)
+    params = dict(piece.params)
+    params["after"] = phase.after
+    if phase.length is not None:
+        params["length"] = phase.length
+    return Piece(phase, MappingProxyType(params))
+
+
+class _Replay:
+    """The factor of a plateau schedule over the clock, replayed from recorded metrics."""
+
+    def __init__(self, piece: tuple[Piece, float]):
+        self.piece, self.base = piece
+        self.metric = str(self.piece.params["metric"])
+        self.history: list[tuple[float, plateau_family.PlateauState]] = [(-np.inf, plateau_family.PlateauState())]
+
+    def take(self, metric: Metric) -> None:
+        if metric.name == self.metric:
+            state = plateau_family.replay(self.history[-1][1], self.piece.params, metric.value, self.base)
+            self.history.append((metric.t, state))
+
+    def rewind(self, t: float) -> None:
+        while len(self.history) > 1 and self.history[-1][0] > t:
+            self.history.pop()
+
+    def factors(self, t: FloatArray) -> FloatArray:
+        positions = np.array([h[0] for h in self.history])
+        values = np.array([h[1].factor for h in self.history])
+        return values[np.searchsorted(positions, t, side="right") - 1]

@@ -1,0 +1,88 @@
+"""What a schedule family is: a pure, vectorised function with described parameters.
+
+A family maps *local time* (clock units since its phase began, plus ``offset``) to a *multiplier of the
+base value*. It never sees the base itself: ``curve`` is the only place where base, scale and schedule
+are multiplied, so every parameter of kind ``value`` reaches the function already divided by the base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+Params = Mapping[str, Any]
+
+REQUIRED: Final = object()
+
+Kind = Literal["value", "number", "count", "counts", "choice", "flag", "text"]
+"""``value``: absolute, in the signal's unit, or a share of the base written ``10%`` ·
+``number``: a plain number · ``count``: clock units, > 0 · ``counts``: an increasing list of them ·
+``choice``: one of ``choices`` · ``flag``: true or false · ``text``: a name."""
+
+After = Literal["hold", "mirror", "restart", "continue"]
+"""What a family does past its length: ``hold`` the last value · ``mirror`` back up the way it came ·
+``restart`` from the beginning · ``continue`` along its formula."""
+
+
+@dataclass(frozen=True)
+class Param:
+    """One parameter of a family as the contract spells it."""
+
+    name: str
+    kind: Kind
+    doc: str
+    default: Any = REQUIRED
+    choices: tuple[str, ...] = ()
+    gt: float | None = None
+    ge: float | None = None
+    le: float | None = None
+
+
+@dataclass(frozen=True)
+class Family:
+    """A schedule family.
+
+    Attributes:
+        name: the word used in contracts; equals the module's name.
+        evaluate: ``f(t, p) -> multiplier``; ``t`` float64[n] local time ≥ 0, result float64[n].
+            ``p`` holds every parameter by name, ``p["length"]`` (clock units, absent when the phase has
+            none) and ``p["after"]``.
+        params: its parameters, beyond those common to all phases (``for until over offset after``).
+        length: whether the phase must have a length (``for``, ``until`` or ``over``).
+        after: the behaviours past the length that it can do, the default first.
+        stateful: the value depends on recorded metrics; ``evaluate`` is then given ``p["factors"]``,
+            float64[n], the replayed factor of each row (see ``plateau``).
+        landmarks: ``p -> {word: local time}``, points worth showing (peak, restarts).
+    """
+
+    name: str
+    evaluate: Callable[[FloatArray, Params], FloatArray]
+    params: tuple[Param, ...] = ()
+    length: Literal["required", "optional"] = "optional"
+    after: tuple[After, ...] = ("continue",)
+    stateful: bool = False
+    landmarks: Callable[[Params], dict[str, float]] = field(default=lambda p: {})
+
+
+def fold(t: FloatArray, length: float, after: str) -> FloatArray:
+    """Local time brought back into ``[0, length]`` by the behaviour past the length.
+
+    ``hold``: min(t, L) · ``mirror``: the triangle wave of period 2L · ``restart``: t mod L ·
+    ``continue``: t itself.
+
+    >>> fold(np.array([5.0, 12.0, 25.0]), 10.0, "mirror").tolist()
+    [5.0, 8.0, 5.0]
+    """
+    if after == "continue":
+        return t
+    if after == "hold":
+        return np.minimum(t, length)
+    if after == "restart":
+        return np.mod(t, length)
+    phase = np.mod(t, 2.0 * length)
+    return np.where(phase > length, 2.0 * length - phase, phase)
