@@ -61,6 +61,9 @@ def _family(family: Family, p: Fields, start: float, horizon: float | None, last
     if length is None and family.length == "required":
         raise p.error(f"needs a length: give `for: N` or `until: {'horizon' if horizon else 'N'}`")
     params = {param.name: _param(p, param, horizon) for param in family.params}
+    problem = family.check({**params, "length": length})
+    if problem:
+        raise p.error(problem)
     phase = Phase(
         family=family.name,
         params=MappingProxyType(params),
@@ -102,6 +105,8 @@ def _param(p: Fields, param: Param, horizon: float | None) -> Any:
         return p.flag(param.name, default)
     if param.kind == "text":
         return p.text(param.name, default)
+    if param.kind == "whole":
+        return p.count(param.name, default, ge=int(param.ge or 0))
     if param.kind == "counts":
         return _counts(p, param)
     raw = p.raw(param.name, default)
@@ -112,7 +117,7 @@ def _param(p: Fields, param: Param, horizon: float | None) -> Any:
     if param.kind == "count":
         if raw == "horizon" and horizon is not None:
             raw = horizon
-        return p.check_number(raw, param.name, gt=0)
+        return p.check_number(raw, param.name, gt=0 if param.ge is None else None, ge=param.ge)
     return p.check_number(raw, param.name, gt=param.gt, ge=param.ge, le=param.le)
 
 

@@ -19,10 +19,11 @@ Params = Mapping[str, Any]
 
 REQUIRED: Final = object()
 
-Kind = Literal["value", "number", "count", "counts", "choice", "flag", "text"]
+Kind = Literal["value", "number", "whole", "count", "counts", "choice", "flag", "text"]
 """``value``: absolute, in the signal's unit, or a share of the base written ``10%`` ·
-``number``: a plain number · ``count``: clock units, > 0 · ``counts``: an increasing list of them ·
-``choice``: one of ``choices`` · ``flag``: true or false · ``text``: a name."""
+``number``: a plain number · ``whole``: a whole number · ``count``: clock units, > 0 unless ``ge`` says
+otherwise · ``counts``: a list of them that never decreases, each ≥ 0 · ``choice``: one of ``choices`` ·
+``flag``: true or false · ``text``: a name."""
 
 After = Literal["hold", "mirror", "restart", "continue"]
 """What a family does past its length: ``hold`` the last value · ``mirror`` back up the way it came ·
@@ -58,6 +59,8 @@ class Family:
         stateful: the value depends on recorded metrics; ``evaluate`` is then given ``p["factors"]``,
             float64[n], the replayed factor of each row (see ``plateau``).
         landmarks: ``p -> {word: local time}``, points worth showing (peak, restarts).
+        check: ``p -> what is wrong between the parameters``, with the remedy, or None; it sees the
+            length, and only what does not depend on the base.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Family:
     after: tuple[After, ...] = ("continue",)
     stateful: bool = False
     landmarks: Callable[[Params], dict[str, float]] = field(default=lambda p: {})
+    check: Callable[[Params], str | None] = field(default=lambda p: None)
 
 
 def fold(t: FloatArray, length: float, after: str) -> FloatArray:
@@ -86,3 +90,17 @@ def fold(t: FloatArray, length: float, after: str) -> FloatArray:
         return np.mod(t, length)
     phase = np.mod(t, 2.0 * length)
     return np.where(phase > length, 2.0 * length - phase, phase)
+
+
+def triangle(t: FloatArray, up: float, down: float) -> tuple[FloatArray, FloatArray]:
+    """Which cycle of the triangle wave ``t`` is in (0, 1, …) and how high it is there (0 … 1), float64[n] each.
+
+    A cycle is ``up`` long to the top and ``down`` long back; t mod (up + down) is exact, so cycles begin
+    where they should however large t is.
+
+    >>> cycle, height = triangle(np.array([0.0, 1.0, 2.0, 4.0, 6.0]), 2.0, 4.0)
+    >>> cycle.tolist(), height.tolist()
+    ([0.0, 0.0, 0.0, 0.0, 1.0], [0.0, 0.5, 1.0, 0.5, 0.0])
+    """
+    cycle, at = np.divmod(t, up + down)
+    return cycle, np.where(at <= up, at / up, (up + down - at) / down)
