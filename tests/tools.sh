@@ -1,0 +1,57 @@
+#!/bin/sh
+# Puts the programs that judge our rules and configurations into .tools/bin: Prometheus and Alertmanager with their
+# checkers, unpacked from Debian's packages. Nothing is installed, no root is needed, no daemon is started.
+set -eu
+
+programs="prometheus promtool prometheus-alertmanager amtool"
+packages="prometheus prometheus-alertmanager"
+tools="$(cd "$(dirname "$0")/.." && pwd)/.tools"
+
+missing() {  # missing SEARCH_PATH: the programs that are in none of its directories (alertmanager will do, too)
+    for program in $programs; do
+        if ! (PATH="$1"; command -v "$program" || command -v "${program#prometheus-}") >/dev/null; then
+            printf ' %s' "$program"
+        fi
+    done
+}
+
+if [ -z "$(missing "$tools/bin:$PATH")" ]; then exit 0; fi
+if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
+    echo "tests/tools.sh: not on PATH:$(missing "$tools/bin:$PATH"); install Prometheus and Alertmanager" \
+        "(packages $packages where they exist) and run this again" >&2
+    exit 2
+fi
+
+echo "fetching$(missing "$tools/bin:$PATH") from the system's package archive"
+mkdir -p "$tools"
+work="$(mktemp -d "$tools/fetch.XXXXXX")"
+trap 'rm -rf "$work"' EXIT
+mkdir -p "$work/lists/partial" "$work/root" "$tools/bin"
+cd "$work"
+
+download() {  # download PACKAGE...: as .deb files into this directory; APT::Sandbox::User quiets a notice about root
+    apt-get download -qq -o APT::Sandbox::User=root $lists "$@" >>log 2>&1
+}
+
+lists=
+# shellcheck disable=SC2086
+if ! download $packages; then
+    # The system's package lists are absent or stale and may not be ours to renew: read our own, for this once.
+    lists="-o Dir::State::lists=$work/lists -o Dir::Cache=$work"
+    apt-get update -qq -o APT::Sandbox::User=root $lists >>log 2>&1 || true  # judged by the download
+    if ! download $packages; then
+        cat log >&2
+        echo "tests/tools.sh: apt-get cannot download $packages; see above" >&2
+        exit 2
+    fi
+fi
+unpack() { for deb in *.deb; do dpkg-deb -x "$deb" root; rm "$deb"; done; }
+unpack
+for program in $(missing "$work/root/usr/bin"); do  # newer releases pack promtool on its own
+    if download "$program"; then unpack; fi
+done
+if [ -n "$(missing "$work/root/usr/bin")" ]; then
+    echo "tests/tools.sh: the packages $packages do not hold$(missing "$work/root/usr/bin")" >&2
+    exit 2
+fi
+for program in $programs; do mv "root/usr/bin/$program" "$tools/bin/$program"; done
