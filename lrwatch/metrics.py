@@ -31,7 +31,9 @@ class Metric:
     buckets: tuple[float, ...] = ()
 
 
-def _m(name: str, type: Literal["gauge", "counter", "histogram", "info"], help: str, *labels: str, **kw: object) -> Metric:
+def _m(
+    name: str, type: Literal["gauge", "counter", "histogram", "info"], help: str, *labels: str, **kw: object
+) -> Metric:
     return Metric(PREFIX + name, type, help, labels, **kw)  # type: ignore[arg-type]
 
 
@@ -83,7 +85,8 @@ METRICS: tuple[Metric, ...] = (
     # ledger
     _m("runs_total", "counter", "Finished runs.", "experiment", "outcome", scope="ledger"),
     _m("runs_anomalous_total", "counter", "Finished runs with an error finding.", "experiment", scope="ledger"),
-    _m("runs_gpu_seconds_total", "counter", "Accelerator seconds of finished runs.", "experiment", "outcome", scope="ledger"),
+    _m("runs_gpu_seconds_total", "counter", "Accelerator seconds of finished runs.", "experiment", "outcome",
+       scope="ledger"),
     _m("runs_over_budget_streak", "gauge", "Latest runs in a row over budget.", "experiment", scope="ledger"),
     _m("final_metric_stddev", "gauge", "Spread of the goal metric between runs.", "experiment", scope="ledger"),
     _m("run_ended_timestamp_seconds", "gauge", "When a run ended; shown for an hour.", scope="ledger"),
