@@ -84,7 +84,8 @@ class Curve:
         if signal not in contract.signals:
             raise ContractError(f"promises nothing for {signal}", source=contract.source, path=signal)
         self.contract, self.signal, self.group, self.rank = contract, signal, group, rank
-        self._build(contract.versions or (Version(0.0, contract.clock, contract.signals),))
+        self._base_factor = 1.0
+        self._build(contract.versions)
 
     def _build(self, versions: Sequence[Version]) -> None:
         self._starts = np.array([v.at for v in versions])
@@ -107,7 +108,7 @@ class Curve:
 
     def _resolve(self, signal: Signal) -> tuple[float, tuple[Piece, ...]]:
         group = signal.group(self.group)
-        base = signal.base if group.base is None else group.base
+        base = (signal.base if group.base is None else group.base) * self._base_factor
         phases = signal.schedule if group.schedule is None else group.schedule
         return base * group.scale, tuple(Piece.of(p, base) for p in phases)
 
@@ -223,13 +224,19 @@ class Curve:
                 slack = np.where(past, slack + eps * low / (1.0 - low) * (2.0 * phase.length / np.pi) ** 2, slack)
         return slack
 
+    def with_base(self, factor: float) -> Curve:
+        """The same curve on ``factor`` × the base; values that the contract gives absolutely (floors) stay."""
+        other = Curve.__new__(Curve)
+        other.__dict__.update(self.__dict__)
+        other._base_factor = self._base_factor * factor
+        other._build(self.contract.versions)
+        return other
+
     def with_last_phase(self, **changes: Any) -> Curve:
         """The same curve with fields of its last phase replaced, e.g. ``length=8000.0`` or ``after="mirror"``."""
         other = Curve.__new__(Curve)
         other.__dict__.update(self.__dict__)
-        other._pieces = [
-            (*pieces[:-1], _changed(pieces[-1], changes)) for pieces in self._pieces
-        ]
+        other._pieces = [(*pieces[:-1], _changed(pieces[-1], changes)) for pieces in self._pieces]
         return other
 
 

@@ -19,15 +19,19 @@ MAX_SERIES = 48
 """Series of a worker other than rank 0."""
 
 
+Type = Literal["gauge", "counter", "histogram", "info"]
+Scope = Literal["rank", "rank0", "ledger"]
+
+
 @dataclass(frozen=True)
 class Metric:
     """One row of the catalogue. ``name`` has the prefix and, for counters, the ``_total``."""
 
     name: str
-    type: Literal["gauge", "counter", "histogram", "info"]
+    type: Type
     help: str
     labels: tuple[str, ...] = ()
-    scope: Literal["rank", "rank0", "ledger"] = "rank"
+    scope: Scope = "rank"
     buckets: tuple[float, ...] = ()
 
 
@@ -85,8 +89,14 @@ METRICS: tuple[Metric, ...] = (
     # ledger
     _m("runs_total", "counter", "Finished runs.", "experiment", "outcome", scope="ledger"),
     _m("runs_anomalous_total", "counter", "Finished runs with an error finding.", "experiment", scope="ledger"),
-    _m("runs_gpu_seconds_total", "counter", "Accelerator seconds of finished runs.", "experiment", "outcome",
-       scope="ledger"),
+    _m(
+        "runs_gpu_seconds_total",
+        "counter",
+        "Accelerator seconds of finished runs.",
+        "experiment",
+        "outcome",
+        scope="ledger",
+    ),
     _m("runs_over_budget_streak", "gauge", "Latest runs in a row over budget.", "experiment", scope="ledger"),
     _m("final_metric_stddev", "gauge", "Spread of the goal metric between runs.", "experiment", scope="ledger"),
     _m("run_ended_timestamp_seconds", "gauge", "When a run ended; shown for an hour.", scope="ledger"),

@@ -49,7 +49,8 @@ class Batch:
     """A chunk together with what the contract expects of its rows.
 
     Attributes:
-        t: positions on the contract's clock, float64[n]; None where they cannot be known (``why_no_t``).
+        t: positions on the contract's clock whose value the rows show, float64[n] (one later than the row's own where
+            it was read after the scheduler's step); None where they cannot be known (``why_no_t``).
         expected: column name (``lr/0``) → float64[n].
         allowed: column name → float64[n], the largest |O - E| that counts as equal.
         curves: column name → the curve, for looking elsewhere on it.
@@ -129,6 +130,10 @@ class Check:
     def not_checked(self) -> str:
         """After the rows: why nothing could be checked after all; empty when something was."""
         return ""
+
+    def ran(self) -> bool:
+        """Whether anything could be checked."""
+        return not self.not_checked()
 
     def state(self) -> dict[str, Any]:
         """The check's bounded state as plain data, for carrying it over a restart."""

@@ -25,7 +25,7 @@ def positions(contract: Contract, columns: Mapping[str, NDArray[Any]]) -> FloatA
         NotCheckable: a counter is needed that was neither recorded nor derivable; names it and the remedy.
     """
     axis, batch = contract.clock.axis, contract.batch
-    update = columns["update"].astype(np.float64)
+    update: FloatArray = columns["update"].astype(np.float64)
     if axis == "update" and contract.clock.counts == "applied":
         return update
     if axis in ("update", "attempt"):
@@ -34,9 +34,9 @@ def positions(contract: Contract, columns: Mapping[str, NDArray[Any]]) -> FloatA
         raise NotCheckable("the contract counts attempted updates, and the trace has no `attempt` column")
     if axis == "epoch":
         if "epoch" in columns:
-            return np.floor(columns["epoch"]).astype(np.float64)
+            return np.asarray(np.floor(columns["epoch"]), dtype=np.float64)
         if batch.steps_per_epoch:
-            return np.floor(update / batch.steps_per_epoch)
+            return np.asarray(np.floor(update / batch.steps_per_epoch), dtype=np.float64)
         raise NotCheckable("the clock counts epochs: record `epoch` or give batch.steps_per_epoch")
     if axis == "sample":
         if "samples" in columns:
@@ -66,4 +66,5 @@ def samples(batch: Batch, update: FloatArray) -> FloatArray:
             starts.append(starts[-1] + steps)
             begins.append(begins[-1] + steps * size)
     which = np.searchsorted(np.array(starts), update, side="right") - 1
-    return np.array(begins)[which] + (update - np.array(starts)[which]) * np.array(sizes)[which]
+    into: FloatArray = (update - np.array(starts)[which]) * np.array(sizes)[which]
+    return np.array(begins)[which] + into

@@ -64,9 +64,7 @@ def parse(text: str, source: str = "contract") -> tuple[dict[str, Any], Lines]:
         raise ContractError("is empty; `lrwatch explain contract` shows one to start from", source=source)
     value = _build(root, "", lines, source)
     if not isinstance(value, dict):
-        raise ContractError(
-            "must be a mapping with lrwatch, experiment, clock and lr", source=source, line=1
-        )
+        raise ContractError("must be a mapping with lrwatch, experiment, clock and lr", source=source, line=1)
     return value, lines
 
 
@@ -87,7 +85,7 @@ class _Loader(yaml.SafeLoader):
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise _Refused(f"is nested deeper than {MAX_DEPTH} levels", line)
-        node = super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+        node = super().compose_node(parent, index)
         self.depth -= 1
         return node
 
@@ -106,9 +104,7 @@ def _build(node: Any, path: str, lines: Lines, source: str) -> Any:
         key = str(key_node.value)
         here = f"{path}.{key}" if path else key
         if key in result:
-            raise ContractError(
-                "is given twice; keep one", source=source, path=here, line=key_node.start_mark.line + 1
-            )
+            raise ContractError("is given twice; keep one", source=source, path=here, line=key_node.start_mark.line + 1)
         result[key] = _build(child, here, lines, source)
     return result
 

@@ -254,9 +254,7 @@ def _versions(
 
 def _assign(tree: dict[str, Any], path: str, value: Any, where: str, lines: Lines, source: str) -> None:
     """Set ``tree[a][b][0]…`` for a path ``a.b[0]``; every part but the last must exist."""
-    parts: list[str | int] = [
-        int(p) if p.isdigit() else p for p in re.findall(r"[^.\[\]]+", path)
-    ]
+    parts: list[str | int] = [int(p) if p.isdigit() else p for p in re.findall(r"[^.\[\]]+", path)]
     at: Any = tree
     for part in parts[:-1]:
         try:

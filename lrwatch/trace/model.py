@@ -18,10 +18,10 @@ Columns
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,6 +133,17 @@ class Damage:
 
 
 Item = Chunk | Event | Damage
+
+
+class Source(Protocol):
+    """Something that yields the items of a trace; iterating again reads again, where ``rereadable``."""
+
+    rereadable: bool
+
+    @property
+    def info(self) -> TraceInfo: ...
+
+    def __iter__(self) -> Iterator[Item]: ...
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,123 @@
+"""The run was shorter or longer than its schedule was planned for.
+
+What it checks
+    The last position on the contract's clock against the horizon. Stopping early because the goal was reached is
+    legal; a trace without an end event may belong to a run that still goes on, which is said and not held against it.
+
+Why it matters
+    A schedule that ends early leaves updates at the floor, or climbs again; one that ends late never reaches the
+    small steps at which the model settles.
+
+Example
+    run-length: the run finished at 12000 of 20000 updates; the learning rate ended at 1.4e-04, not at 3e-05.
+
+Fix
+    Plan the horizon for the number of updates that the run will make: batches / accumulation, per epoch, times epochs.
+    Declare a change in mid-run as an amendment.
+
+Source
+    transformers #23099, Megatron-LM #2258, OneTrainer #1604.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lrwatch.checks.base import Batch, Check, Context
+from lrwatch.findings import Finding, Severity
+from lrwatch.trace.model import Event
+
+
+class RunLength(Check):
+    slug = "run-length"
+    code = "LR103"
+    title = "run shorter or longer than promised"
+    scope = "run"
+    severity = Severity.warning
+    needs_contract = True
+
+    def __init__(self, context: Context):
+        super().__init__(context)
+        self.last_t = -1.0
+        self.last_step = -1
+        self.last_expected = float("nan")
+        self.final_expected = float("nan")
+        self.stride = 1.0
+        self.past: int | None = None
+        self.outcome: str | None = None
+
+    @classmethod
+    def cannot(cls, context: Context) -> str:
+        if why := super().cannot(context):
+            return why
+        assert context.contract is not None
+        return "" if context.contract.horizon else "the contract has no horizon"
+
+    def update(self, batch: Batch) -> None:
+        if batch.t is None or not len(batch.t) or not batch.chunk.origin_known:
+            return
+        horizon = self._horizon()
+        steps = batch.chunk.columns["update"]
+        own = batch.t - 1.0 if batch.chunk.lr_read == "after" else batch.t
+        slack = 1.0 if batch.chunk.lr_read == "unknown" else 0.0  # steps may count from 1
+        beyond = np.flatnonzero(own >= horizon + slack)
+        if len(beyond) and self.past is None:
+            self.past = int(steps[beyond[0]])
+        if len(own) > 1:
+            self.stride = max(float(np.max(np.diff(own))), 1.0)
+        if own[-1] >= self.last_t:
+            self.last_t, self.last_step = float(own[-1]), int(steps[-1])
+            for name, expected in batch.expected.items():
+                if name.startswith("lr/"):
+                    self.last_expected = float(expected[-1])
+                    self.final_expected = float(batch.curves[name].at(np.array([horizon]))[0])
+                    break
+
+    def _horizon(self) -> float:
+        assert self.context.contract is not None and self.context.contract.horizon is not None
+        return self.context.contract.horizon
+
+    def event(self, event: Event) -> None:
+        if event.kind == "end":
+            self.outcome = str(event.fields.get("outcome", "finished"))
+        elif event.kind in ("start", "resume"):
+            self.outcome = None
+
+    def findings(self) -> list[Finding]:
+        assert self.context.contract is not None
+        horizon, axis = self._horizon(), self.context.contract.clock.axis
+        if self.past is not None:
+            return [
+                self.finding(
+                    f"the run went on past its horizon: {self.last_t + 1:.0f} of {horizon:.0f} {axis}s",
+                    rank=None,
+                    first_step=self.past,
+                    last_step=self.last_step,
+                    fix="plan the horizon for the run's real length, or declare the extension as an amendment",
+                )
+            ]
+        if self.last_t < 0 or self.last_t + self.stride >= horizon or self.outcome is None:
+            return []
+        if self.outcome in ("converged", "stopped"):
+            return []
+        word = "finished" if self.outcome == "finished" else f"ended ({self.outcome})"
+        return [
+            self.finding(
+                f"the run {word} at {self.last_t + 1:.0f} of {horizon:.0f} {axis}s; the learning rate ended at "
+                f"{self.last_expected:.4g}, not at {self.final_expected:.4g}",
+                severity=Severity.warning if self.outcome == "finished" else Severity.info,
+                rank=None,
+                last_step=self.last_step,
+                fix="plan the horizon for the run's real length",
+            )
+        ]
+
+    def not_checked(self) -> str:
+        if self.last_t < 0:
+            return "no row has a known position on the contract's clock"
+        if self.outcome is None and self.past is None and self.last_t + self.stride < self._horizon():
+            return f"no end was recorded: the run may still go on (at {self.last_t + 1:.0f} of {self._horizon():.0f})"
+        return ""
+
+
+CHECK = RunLength

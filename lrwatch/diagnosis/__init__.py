@@ -1,0 +1,1 @@
+"""Diagnosis: which bug would produce exactly this curve."""

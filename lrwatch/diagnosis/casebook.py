@@ -1,0 +1,135 @@
+"""What is remembered of a run for diagnosis, and the diagnoses made of it so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lrwatch.curve import Curve
+from lrwatch.diagnosis.case import Case, Facts, Rows
+from lrwatch.diagnosis.diagnose import Diagnosis, diagnose, diagnose_position, unexplained
+from lrwatch.diagnosis.evidence import FIELDS, Sketch
+from lrwatch.schedules.base import FloatArray
+
+MAX_SEGMENTS = 64
+"""Segments with a memory of their own, per worker; the rows of later ones are checked all the same."""
+
+POSITION = "sched"
+"""The column name of the scheduler's own position."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A deviation that wants a cause.
+
+    Attributes:
+        column: ``lr/<group>``, or ``sched`` for the scheduler's own position. first_step: first affected update.
+        shifts: reading conventions of the trace to try, the best first.
+    """
+
+    rank: int
+    column: str
+    segment: int
+    first_step: int
+    shifts: Sequence[int] = (0,)
+
+    @property
+    def key(self) -> tuple[int, str, int]:
+        return (self.rank, self.column, self.segment)
+
+
+class Casebook:
+    """Bounded memory of every curve of a run, and its diagnoses; one per session."""
+
+    def __init__(self) -> None:
+        self._sketches: dict[tuple[int, str, int], Sketch] = {}
+        self._begins: dict[tuple[int, int], float] = {}
+        self._diagnoses: dict[tuple[int, str, int], tuple[int, Diagnosis]] = {}
+
+    def remember(self, rank: int, column: str, segment: int, rows: FloatArray) -> None:
+        """Take in rows, float64[n, len(FIELDS)], of one column, in recorded order."""
+        if not len(rows) or (segment >= MAX_SEGMENTS and (rank, column, segment) not in self._sketches):
+            return
+        self._begins.setdefault((rank, segment), float(rows[0, 0]))
+        self._sketches.setdefault((rank, column, segment), Sketch()).add(rows)
+
+    def columns(self, rank: int) -> list[str]:
+        """The columns remembered of one worker."""
+        return list(dict.fromkeys(column for r, column, _ in self._sketches if r == rank))
+
+    def kept(self, rank: int, column: str) -> FloatArray:
+        """Kept rows of one column over all segments, float64[m, len(FIELDS)]."""
+        return np.concatenate([s.rows() for (r, c, _), s in self._sketches.items() if (r, c) == (rank, column)])
+
+    def diagnose(self, question: Question, curve: Curve, source: str, facts: Facts) -> Diagnosis | None:
+        """The cause of a deviation, from the kept rows of column ``source`` whose promise is ``curve``.
+
+        A diagnosis is kept as long as the rows that came since agree with it. None: nothing is remembered.
+        """
+        sketch = self._sketches.get((question.rank, source, question.segment))
+        if sketch is None:
+            return None
+        seen, known = self._diagnoses.get(question.key, (0, None))
+        if known is None or (sketch.seen > seen and not _holds(known, Rows.of(_finite(sketch)))):
+            known = self._fresh(question, sketch, curve, facts)
+        self._diagnoses[question.key] = (sketch.seen, known)
+        return known
+
+    def _fresh(self, question: Question, sketch: Sketch, curve: Curve, facts: Facts) -> Diagnosis:
+        kept = _finite(sketch)
+        bad = np.flatnonzero(kept[:, FIELDS.index("update")] >= question.first_step)
+        case = Case(
+            curve,
+            Rows.of(kept),
+            float(kept[bad[0], 0]) if len(bad) else 0.0,
+            facts,
+            resumed_at=self._begins.get((question.rank, question.segment)) if question.segment > 0 else None,
+        )
+        if question.column == POSITION:
+            return diagnose_position(case)
+        for (_, column, segment), (_, known) in self._diagnoses.items():  # mostly the neighbours have the same bug
+            if (column, segment) == (question.column, question.segment) and _holds(known, case.rows):
+                return known
+        first: Diagnosis | None = None
+        for shift in question.shifts:
+            moved = replace(case, rows=case.rows.shifted(shift), first_bad=case.first_bad + shift)
+            found = replace(diagnose(moved), shift=shift)
+            if found.hypothesis is not None:
+                return found
+            first = first or found
+        assert first is not None
+        return first
+
+    def doubtful(self) -> bool:
+        """Whether a named cause rests on a part of the rows, so that a second reading could refute it."""
+        return any(
+            d.hypothesis is not None and self._sketches[key].width > 2
+            for key, (_, d) in self._diagnoses.items()
+            if key in self._sketches
+        )
+
+    def named(self, rank: int, segment: int) -> Iterator[str]:
+        """The columns of a worker's segment that have a named cause."""
+        for (r, column, s), (_, d) in self._diagnoses.items():
+            if (r, s) == (rank, segment) and d.hypothesis is not None and column != POSITION:
+                yield column
+
+    def test(self, rank: int, column: str, segment: int, rows: Rows, curve: Curve, facts: Facts) -> None:
+        """Hold a named cause against more rows; one that they contradict is withdrawn."""
+        seen, known = self._diagnoses[rank, column, segment]
+        h = known.hypothesis
+        if h is not None and not h.fits(rows.shifted(known.shift)):
+            case = Case(curve, rows, float(rows.t[0]), facts)
+            self._diagnoses[rank, column, segment] = (seen, unexplained(case, h))
+
+
+def _finite(sketch: Sketch) -> FloatArray:
+    kept = sketch.rows()
+    return kept[np.isfinite(kept[:, FIELDS.index("observed")])]
+
+
+def _holds(diagnosis: Diagnosis, rows: Rows) -> bool:
+    h, rows = diagnosis.hypothesis, rows.shifted(diagnosis.shift)
+    return h is not None and h.agrees_with_counters(rows) and h.fits(rows)

@@ -1,0 +1,415 @@
+"""Session: rows and events in, findings out. The only module that names every stage.
+
+    session = Session(contract)
+    for item in source:              # chunks, events, damage, in recorded order
+        session.feed(item)
+    result = session.finish()
+
+``verify`` (files), the agent's worker (a live trainer) and ``tail`` (logs) drive it, and nothing else judges a trace.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrwatch.checks import checks
+from lrwatch.checks.base import Batch, Check, Context
+from lrwatch.checks.drift import Drift
+from lrwatch.contract.clock import positions
+from lrwatch.contract.model import Contract
+from lrwatch.curve import Curve, Metric
+from lrwatch.diagnosis.case import Facts, Rows
+from lrwatch.diagnosis.casebook import POSITION, Casebook, Question
+from lrwatch.diagnosis.causes import CAUSES
+from lrwatch.diagnosis.evidence import FIELDS
+from lrwatch.errors import LrwatchError, NotCheckable, did_you_mean
+from lrwatch.findings import Finding
+from lrwatch.result import CheckRun, Result, Sensitivity, Series, Stats, merged
+from lrwatch.schedules.base import FloatArray
+from lrwatch.tolerance import EXACT_DIGITS, allowed
+from lrwatch.trace.align import Aligner
+from lrwatch.trace.model import SIGNALS, Chunk, Event, Item
+
+__all__ = ["Newest", "Result", "Session"]
+
+
+@dataclass(frozen=True)
+class Newest:
+    """The newest row of a worker: actual and expected values of one and the same update."""
+
+    update: int
+    t: float
+    values: dict[str, float]
+    expected: dict[str, float]
+    drift_ratio: float
+
+
+@dataclass
+class Worker:
+    """What a session keeps of one rank."""
+
+    checks: list[Check]
+    curves: dict[str, Curve] = field(default_factory=dict)
+    peaks: dict[str, float] = field(default_factory=dict)
+    metrics: list[tuple[str, float]] = field(default_factory=list)
+    facts: Facts = Facts()
+    newest: Newest | None = None
+
+
+class Session:
+    """One run, judged while it is read.
+
+    Args:
+        contract: the promise, None for intrinsic checks only. live: inside a running trainer.
+        only: slugs of the checks to run, all without it. metrics: validation values known beforehand, for plateau
+            schedules of workers that do not record them.
+
+    Raises:
+        LrwatchError: ``only`` names an unknown check.
+    """
+
+    def __init__(
+        self,
+        contract: Contract | None,
+        *,
+        live: bool = False,
+        only: Collection[str] | None = None,
+        metrics: Sequence[Metric] = (),
+    ):
+        self.contract, self.live = contract, live
+        self._classes = _chosen(only)
+        self._given_metrics = tuple(metrics)
+        self._workers: dict[int, Worker] = {}
+        self._whole: list[Check] = []
+        self._cannot: dict[str, str] = {}
+        for slug, cls in self._classes.items():
+            context = Context(contract, None, live)
+            if why := cls.cannot(context):
+                self._cannot[slug] = why
+            elif cls.scope != "rank":
+                self._whole.append(cls(context))
+        self._aligner = Aligner() if any(c.scope == "aligned" for c in self._whole) else None
+        self._rows, self._steps = 0, (np.inf, -np.inf)
+        self._damage: Counter[str] = Counter()
+        self._segments: set[tuple[int, int]] = set()
+        self._run: str | None = None
+        self._loosest = (np.inf, 0.0)
+        self._book = Casebook()
+        self._finished = False
+
+    # -- taking in ----------------------------------------------------------------------------------
+
+    def feed(self, item: Item) -> None:
+        """Take in one chunk, event or damaged place."""
+        if isinstance(item, Chunk):
+            if len(item):
+                self._chunk(item)
+        elif isinstance(item, Event):
+            self._event(item)
+        else:
+            self._damage[item.kind] += 1
+            for check in self._whole:
+                check.damage(item)
+
+    def _worker(self, rank: int) -> Worker:
+        if rank not in self._workers:
+            context = Context(self.contract, rank, self.live)
+            instances = [
+                cls(context) for slug, cls in self._classes.items() if cls.scope == "rank" and slug not in self._cannot
+            ]
+            batch = self.contract.batch if self.contract else None
+            facts = Facts(
+                accumulate=batch.accumulate if batch else None, steps_per_epoch=batch.steps_per_epoch if batch else None
+            )
+            self._workers[rank] = Worker(instances, facts=facts)
+        return self._workers[rank]
+
+    def _event(self, event: Event) -> None:
+        worker = self._worker(event.rank)
+        fields = event.fields
+        if event.kind in ("start", "resume"):
+            self._run = self._run or fields.get("run")
+            worker.facts = _learn(worker.facts, fields)
+        if event.kind == "validation":
+            values = fields.get("metrics") or {}
+            worker.metrics.extend((str(k), float(v)) for k, v in values.items())
+        for check in (*worker.checks, *(c for c in self._whole if c.scope == "run")):
+            check.event(event)
+
+    def _chunk(self, chunk: Chunk) -> None:
+        worker = self._worker(chunk.rank)
+        if chunk.world is not None and chunk.world != worker.facts.world:
+            worker.facts = replace(worker.facts, world=chunk.world)
+        batch = self._batch(worker, chunk)
+        self._count(chunk)
+        for check in worker.checks:
+            check.update(batch)
+        for check in self._whole:
+            if check.scope == "run":
+                check.update(batch)
+        if self._aligner is not None:
+            self._align(self._aligner.push(chunk))
+        self._remember(worker, batch)
+
+    def _align(self, released: Iterable[object]) -> None:
+        for rows in released:
+            for check in self._whole:
+                if check.scope == "aligned":
+                    check.aligned(rows)  # type: ignore[arg-type]
+
+    def _batch(self, worker: Worker, chunk: Chunk) -> Batch:
+        """The chunk with positions, expectations and tolerances."""
+        if self.contract is None:
+            return Batch(chunk)
+        try:
+            t = positions(self.contract, chunk.columns)
+        except NotCheckable as e:
+            return Batch(chunk, why_no_t=str(e))
+        if chunk.lr_read == "after":
+            t = t + 1.0
+        metrics = [Metric(float(t[0]), name, value) for name, value in worker.metrics] if len(t) else []
+        worker.metrics.clear()
+        expected: dict[str, FloatArray] = {}
+        tolerances: dict[str, FloatArray] = {}
+        curves: dict[str, Curve] = {}
+        for signal in self.contract.signals:
+            for group in chunk.signals(signal):
+                name = f"{signal}/{group}"
+                curve = self._curve(worker, name, chunk.rank)
+                curves[name] = curve
+                expected[name] = curve.next(t, () if self._given_metrics else metrics)
+                tolerances[name] = self._tolerance(worker, name, chunk, t, expected[name])
+        return Batch(chunk, t, "", MappingProxyType(expected), MappingProxyType(tolerances), MappingProxyType(curves))
+
+    def _curve(self, worker: Worker, name: str, rank: int) -> Curve:
+        if name not in worker.curves:
+            assert self.contract is not None
+            signal, _, group = name.partition("/")
+            curve = Curve(self.contract, signal, group, rank)
+            curve.next(np.empty(0), self._given_metrics)
+            worker.curves[name], worker.peaks[name] = curve, curve.peak()
+        return worker.curves[name]
+
+    def _tolerance(self, worker: Worker, name: str, chunk: Chunk, t: FloatArray, expected: FloatArray) -> FloatArray:
+        assert self.contract is not None
+        limit = allowed(
+            expected,
+            worker.peaks[name],
+            self.contract.tolerance,
+            slack=worker.curves[name].slack(t),
+            quantum=chunk.quantum.get(name, 0.0),
+            digits=chunk.digits.get(name, EXACT_DIGITS),
+        )
+        size = np.abs(expected)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            relative = np.where(size > 0, limit / size, np.inf)
+        self._loosest = (min(self._loosest[0], float(relative.min())), max(self._loosest[1], float(limit.max())))
+        return limit
+
+    def _count(self, chunk: Chunk) -> None:
+        steps = chunk.columns["update"]
+        self._rows += len(chunk)
+        self._steps = (min(self._steps[0], float(steps.min())), max(self._steps[1], float(steps.max())))
+        self._segments.add((chunk.rank, chunk.segment))
+
+    def _remember(self, worker: Worker, batch: Batch) -> None:
+        chunk = batch.chunk
+        steps = chunk.columns["update"].astype(np.float64)
+        t = batch.t if batch.t is not None else steps
+        used, sched, epoch, blank = (
+            _used(chunk),
+            _or_nan(chunk, "sched"),
+            _or_nan(chunk, "epoch"),
+            np.full(len(t), np.nan),
+        )
+        ratio, values, expectations = 0.0, {}, {}
+        for signal in SIGNALS:
+            for group, observed in chunk.signals(signal).items():
+                name = f"{signal}/{group}"
+                expected, limit = batch.expected.get(name, blank), batch.allowed.get(name, blank)
+                values[name] = float(observed[-1])
+                if name in batch.expected:
+                    expectations[name] = float(expected[-1])
+                    ratio = max(ratio, abs(values[name] - expectations[name]) / worker.peaks[name])
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    deviation = np.where(np.isfinite(expected), np.abs(observed - expected) / limit, 0.0)
+                rows = np.column_stack([t, steps, observed, limit, deviation, sched, epoch])
+                self._book.remember(chunk.rank, name, chunk.segment, rows[used & chunk.present(name)])
+        worker.newest = Newest(int(steps[-1]), float(t[-1]), values, expectations, ratio)
+
+    # -- saying -------------------------------------------------------------------------------------
+
+    def newest(self, rank: int) -> Newest | None:
+        """The newest row of a worker, None before the first."""
+        worker = self._workers.get(rank)
+        return worker.newest if worker else None
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Everything found so far, diagnosed, the same trouble of several workers as one."""
+        found: list[Finding] = []
+        for rank, worker in self._workers.items():
+            for check in worker.checks:
+                found.extend(self._diagnosed(rank, worker, check, f) for f in check.findings())
+        for check in self._whole:
+            found.extend(check.findings())
+        return merged(found)
+
+    def finish(self) -> Result:
+        """No more rows will come. Safe to call once only."""
+        if not self._finished:
+            self._finished = True
+            if self._aligner is not None:
+                self._align(self._aligner.flush())
+            for check in self._all_checks():
+                check.finish()
+        findings = self.findings()
+        return Result(
+            self.contract, self._check_runs(), findings, self._stats(), self._sensitivity(), self._series(findings)
+        )
+
+    def _all_checks(self) -> Iterable[Check]:
+        for worker in self._workers.values():
+            yield from worker.checks
+        yield from self._whole
+
+    def _check_runs(self) -> tuple[CheckRun, ...]:
+        runs = []
+        for slug, cls in self._classes.items():
+            instances = [c for c in self._all_checks() if c.slug == slug]
+            ran = any(c.ran() for c in instances)
+            reasons = dict.fromkeys(why for c in instances if (why := c.not_checked()))
+            why = self._cannot.get(slug) or "; ".join(reasons) or ("" if ran else "the trace has no rows")
+            runs.append(CheckRun(slug, cls.code, "ran" if ran else "not_checked", why))
+        return tuple(runs)
+
+    def _stats(self) -> Stats:
+        names = {name for rank in self._workers for name in self._book.columns(rank)}
+        assumed = dict.fromkeys(
+            s for w in self._workers.values() for c in w.checks if isinstance(c, Drift) for s in c.assumed()
+        )
+        return Stats(
+            rows=self._rows,
+            ranks=tuple(sorted({rank for rank, _ in self._segments})),
+            groups=tuple(sorted({n.partition("/")[2] for n in names})),
+            segments=max((s for _, s in self._segments), default=-1) + 1,
+            first_step=int(self._steps[0]) if self._rows else None,
+            last_step=int(self._steps[1]) if self._rows else None,
+            damage=MappingProxyType(dict(self._damage)),
+            assumed=tuple(assumed),
+            run=self._run,
+        )
+
+    def _sensitivity(self) -> Sensitivity | None:
+        relative, absolute = self._loosest
+        if not np.isfinite(relative):
+            return None
+        sentence = (
+            f"a constant factor off by {relative:.1e} would have been seen, and any single row off by {absolute:.1e}"
+        )
+        flat = [n for w in self._workers.values() for n, c in w.curves.items() if n.startswith("lr/") and _is_flat(c)]
+        stepped = any(c.slug == "stepping" and c.ran() for c in self._all_checks())
+        if flat and not stepped:
+            sentence += "; a constant schedule cannot reveal stepping faults without the scheduler's position"
+        return Sensitivity(relative, absolute, sentence)
+
+    def _series(self, findings: tuple[Finding, ...]) -> tuple[Series, ...]:
+        """The curves of the lowest rank and of the first rank with a finding."""
+        if not self._workers:
+            return ()
+        shown = {min(self._workers)}
+        first_bad: dict[tuple[int, str], int] = {}
+        for f in findings:
+            if f.slug == "drift" and f.first_step is not None:
+                for rank in f.ranks or ((f.rank,) if f.rank is not None else ()):
+                    first_bad.setdefault((rank, str(f.details.get("column", ""))), f.first_step)
+                shown.add(min(f.ranks, default=f.rank if f.rank is not None else min(shown)))
+        result = []
+        for rank in sorted(shown):
+            worker = self._workers[rank]
+            for name in self._book.columns(rank):
+                kept = self._book.kept(rank, name)
+                t, observed = kept[:, FIELDS.index("t")], kept[:, FIELDS.index("observed")]
+                expected = worker.curves[name].at(t) if name in worker.curves else np.full(len(t), np.nan)
+                signal, _, group = name.partition("/")
+                result.append(Series(signal, group, rank, t, observed, expected, first_bad.get((rank, name))))
+        return tuple(result)
+
+    # -- diagnosis ----------------------------------------------------------------------------------
+
+    def _diagnosed(self, rank: int, worker: Worker, check: Check, finding: Finding) -> Finding:
+        if check.slug not in ("drift", "stepping"):
+            return finding
+        d = finding.details
+        question = Question(rank, d["column"], d["segment"], finding.first_step or 0, d.get("shifts", (0,)))
+        source = question.column
+        if source == POSITION:  # judged by its own rows, which are kept beside those of the first learning rate
+            source = next((c for c in self._book.columns(rank) if c.startswith("lr/") and c in worker.curves), "")
+        if source not in worker.curves:
+            return finding
+        diagnosis = self._book.diagnose(question, worker.curves[source], source, worker.facts)
+        if diagnosis is None:
+            return finding
+        return replace(finding, cause=diagnosis.cause, fix=CAUSES[diagnosis.cause.name].fix)
+
+    def doubtful(self) -> bool:
+        """Whether ``confirm`` could change a named cause."""
+        return self._book.doubtful()
+
+    def confirm(self, items: Iterable[Item]) -> None:
+        """Read the trace once more and withdraw every named cause that a row contradicts."""
+        for item in items:
+            worker = self._workers.get(item.rank)
+            if not isinstance(item, Chunk) or worker is None:
+                continue
+            for column in [c for c in self._book.named(item.rank, item.segment) if c in item.columns]:
+                batch = self._batch(worker, item)
+                keep = _used(item) & item.present(column) & np.isfinite(item.columns[column])
+                if batch.t is None or not keep.any():
+                    continue
+                values = (batch.t, item.columns[column], batch.allowed[column], _or_nan(item, "sched"))
+                rows = Rows(*(v[keep] for v in values))
+                self._book.test(item.rank, column, item.segment, rows, worker.curves[column], worker.facts)
+
+
+def _chosen(only: Collection[str] | None) -> dict[str, type[Check]]:
+    known = checks()
+    for slug in only or ():
+        if slug not in known:
+            raise LrwatchError(f"--only {slug}: no such check{did_you_mean(slug, known)}")
+    return {slug: cls for slug, cls in known.items() if not only or slug in only}
+
+
+def _used(chunk: Chunk) -> NDArray[np.bool_]:
+    """bool[n]: rows whose update was applied, so that it used the recorded values."""
+    if "skipped" not in chunk.columns:
+        return np.ones(len(chunk), dtype=bool)
+    return np.asarray(chunk.columns["skipped"] == 0)
+
+
+def _or_nan(chunk: Chunk, name: str) -> FloatArray:
+    """A column as float64[n], NaN where it was not recorded."""
+    if name not in chunk.columns:
+        return np.full(len(chunk), np.nan)
+    return np.where(chunk.present(name), chunk.columns[name].astype(np.float64), np.nan)
+
+
+def _learn(facts: Facts, fields: object) -> Facts:
+    """Facts with what a start or resume event adds."""
+    assert hasattr(fields, "get")
+    known = {
+        name: fields.get(name)
+        for name in ("world", "accumulate", "steps_per_epoch", "scheduler", "recursive")
+        if fields.get(name) is not None
+    }
+    return replace(facts, **known)
+
+
+def _is_flat(curve: Curve) -> bool:
+    values = curve.at(np.linspace(0.0, curve.horizon or 1e4, 257))
+    return bool(np.all(values == values[0]))

@@ -1,0 +1,163 @@
+"""What a session has to say at the end: immutable, for reports, metrics and exit codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Literal
+
+from lrwatch.contract.model import Contract
+from lrwatch.findings import Finding, Severity, worst
+from lrwatch.schedules.base import FloatArray
+
+Verdict = Literal["pass", "fail", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class CheckRun:
+    """Whether a check ran; ``why`` says why not, or which part it could not judge."""
+
+    slug: str
+    code: str
+    status: Literal["ran", "not_checked"]
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """The smallest deviation that this trace could have shown.
+
+    ``relative``: smallest constant factor error, |c - 1| · ``absolute``: any larger error in any row is seen, in the
+    signal's unit · ``sentence``: the same in words, with what it could not have shown.
+    """
+
+    relative: float
+    absolute: float
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Series:
+    """A curve for plotting: float64[m] each, m bounded, the worst rows kept; ``expected`` is NaN without a promise."""
+
+    signal: str
+    group: str
+    rank: int
+    t: FloatArray
+    observed: FloatArray
+    expected: FloatArray
+    first_bad: int | None = None
+
+
+@dataclass(frozen=True)
+class Stats:
+    """How much was read. ``damage``: kind → number of places; ``assumed``: conventions taken for granted."""
+
+    rows: int = 0
+    ranks: tuple[int, ...] = ()
+    groups: tuple[str, ...] = ()
+    segments: int = 0
+    first_step: int | None = None
+    last_step: int | None = None
+    damage: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    assumed: tuple[str, ...] = ()
+    run: str | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of a session."""
+
+    contract: Contract | None
+    checks: tuple[CheckRun, ...]
+    findings: tuple[Finding, ...]
+    stats: Stats
+    sensitivity: Sensitivity | None = None
+    series: tuple[Series, ...] = ()
+
+    def verdict(self, fail_on: Severity = Severity.error) -> Verdict:
+        """``fail``: a finding at or above ``fail_on`` · ``inconclusive``: nothing ran, or the promise itself could not
+        be compared, wholly or in part · ``pass`` otherwise."""
+        highest = worst(self.findings)
+        if highest is not None and highest >= fail_on:
+            return "fail"
+        ran = {c.slug: c for c in self.checks if c.status == "ran"}
+        if not ran:
+            return "inconclusive"
+        if self.contract is not None and ("drift" not in ran or ran["drift"].why):
+            return "inconclusive"
+        return "pass"
+
+
+def merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The same trouble on several workers, groups or segments as one finding, worst and earliest first."""
+    found = list(findings)
+    for what in (_over_ranks, _over_groups, _over_segments):
+        found = what(found)
+    return tuple(sorted(found, key=lambda f: (-f.severity, f.first_step or 0, f.code, f.signal or "", f.group or "")))
+
+
+def _cause_key(f: Finding) -> Any:
+    if f.cause is None:
+        return None
+    return (f.cause.name, tuple(sorted((k, str(v)) for k, v in f.cause.params.items())), f.cause.confidence)
+
+
+def _collect(findings: list[Finding], key: Any) -> list[list[Finding]]:
+    together: dict[Any, list[Finding]] = {}
+    for f in findings:
+        together.setdefault(key(f), []).append(f)
+    return list(together.values())
+
+
+def _span(fs: list[Finding]) -> dict[str, Any]:
+    firsts = [f.first_step for f in fs if f.first_step is not None]
+    lasts = [f.last_step for f in fs if f.last_step is not None]
+    return {
+        "first_step": min(firsts, default=None),
+        "last_step": max(lasts, default=None),
+        "state": "active" if any(f.state == "active" for f in fs) else "resolved",
+    }
+
+
+def _over_ranks(findings: list[Finding]) -> list[Finding]:
+    result = []
+    for fs in _collect(
+        findings, lambda f: (f.code, f.severity, f.signal, f.group, f.details.get("kind"), f.first_step, _cause_key(f))
+    ):
+        ranks = sorted({r for f in fs for r in (f.ranks or (() if f.rank is None else (f.rank,)))})
+        one = len(ranks) == 1
+        result.append(
+            replace(fs[0], rank=ranks[0] if one else None, ranks=tuple(ranks), **_span(fs)) if ranks else fs[0]
+        )
+    return result
+
+
+def _over_groups(findings: list[Finding]) -> list[Finding]:
+    result = []
+    for fs in _collect(
+        findings,
+        lambda f: (
+            (f.code, f.signal, f.ranks, _cause_key(f), f.details.get("kind"), f.details.get("segment"))
+            if f.cause is not None
+            else id(f)
+        ),
+    ):
+        groups = [f.group for f in fs if f.group is not None]
+        if len(groups) <= 1:
+            result.extend(fs)
+            continue
+        details = {**fs[0].details, "groups": groups}
+        result.append(replace(fs[0], group=None, details=MappingProxyType(details), **_span(fs)))
+    return result
+
+
+def _over_segments(findings: list[Finding]) -> list[Finding]:
+    result = []
+    for fs in _collect(
+        findings,
+        lambda f: (f.code, f.signal, f.ranks, f.group, _cause_key(f)) if f.cause is not None else id(f),
+    ):
+        result.append(replace(fs[0], **_span(fs)) if len(fs) > 1 else fs[0])
+    return result
