@@ -20,14 +20,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrwatch.schedules.base import Family, FloatArray, Param, Params
+from lrwatch.schedules.base import Family, FloatArray, Param, Params, cycles
 
 _MOST_LANDMARKS = 8
 
 
 def cosine_restarts(t: FloatArray, p: Params) -> FloatArray:
     """Multiplier of the base, float64[n], at local times ``t`` float64[n]."""
-    cycle, x = _cycles(t, p["period"], p["multiply"])
+    cycle, x = _position(t, p["period"], p["multiply"])
     peak = p["from"] * np.power(p["decay"], cycle) if p["decay"] != 1.0 else p["from"]
     value: FloatArray = p["to"] + (peak - p["to"]) * (1.0 + np.cos(np.pi * x)) / 2.0
     length = p.get("length")
@@ -36,13 +36,13 @@ def cosine_restarts(t: FloatArray, p: Params) -> FloatArray:
     return value
 
 
-def _cycles(t: FloatArray, period: float, multiply: int) -> tuple[FloatArray, FloatArray]:
-    """The cycle that each ``t`` is in and the share of it that is over, in [0, 1).
+def _position(t: FloatArray, period: float, multiply: int) -> tuple[FloatArray, FloatArray]:
+    """The cycle that each ``t`` is in and the share of it that is over.
 
-    The starts are looked up, not computed by a logarithm, which is off by one at some of them.
+    Growing cycles are looked up by their starts; the closed form with a logarithm is off by one at some of them.
     """
     if multiply == 1:
-        cycle, at = np.divmod(t, period)
+        cycle, at = cycles(t, period)
         return cycle, at / period
     starts, lengths = [0.0], [period]
     while starts[-1] + lengths[-1] <= t.max(initial=0.0):

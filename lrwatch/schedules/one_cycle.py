@@ -1,12 +1,11 @@
 r"""One cycle: up to the base, which is the peak, and down to almost nothing.
 
-    two phases      from → base     0 ≤ t ≤ A            A = peak_at·N - 1
-                    base → to       A < t ≤ N - 1
-    three_phase     from → base     0 ≤ t ≤ A
-                    base → from     A < t ≤ B            B = 2·peak_at·N - 2
-                    from → to       B < t ≤ N - 1
+    f(t) = b + (a - b)·(1 + cos(π·x))/2  cos       f(t) = a + (b - a)·x  linear       x = (t - s)/(e - s)
 
-    a → b over [s, e] at x = (t - s)/(e - s):   cos   b + (a - b)·(1 + cos(π·x))/2      linear   a + (b - a)·x
+    a → b over s … e       two phases              three_phase
+                           from → base  0 … A      from → base  0 … A           A = peak_at·N - 1
+                           base → to    A … N-1    base → from  A … B           B = 2·peak_at·N - 2
+                                                   from → to    B … N-1
 
 N is the length. The curve has N values, t = 0 … N-1, so it ends one before t = N, and the peak falls on a whole
 step only where peak_at·N is whole.

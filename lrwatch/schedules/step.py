@@ -21,7 +21,7 @@ from lrwatch.schedules.base import Family, FloatArray, Param, Params
 def step(t: FloatArray, p: Params) -> FloatArray:
     """Multiplier of the base, float64[n], at local times ``t`` float64[n]."""
     with np.errstate(over="ignore"):  # gamma > 1 ends in infinity
-        value: FloatArray = np.power(p["gamma"], np.floor_divide(t, p["every"]))
+        value: FloatArray = np.power(p["gamma"], np.floor(t / p["every"]))
     return value
 
 
