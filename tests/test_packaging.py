@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-import tarfile
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -85,8 +85,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     out = tmp_path_factory.mktemp("built")
     succeed(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, ROOT, cwd=out)
     (sdist,), (wheel,) = out.glob("*.tar.gz"), out.glob("*.whl")
-    with tarfile.open(sdist) as archive:
-        archive.extractall(out, filter="data")
+    succeed(sys.executable, "-m", "tarfile", "--extract", sdist, out, cwd=out)
     return Built(sdist, wheel, out / sdist.name.removesuffix(".tar.gz"))
 
 
@@ -174,3 +173,16 @@ def test_assets_missing_from_a_checkout_are_an_error(tmp_path: Path) -> None:
     )
     with pytest.raises(LrwatchError, match=r"^alerts/none\.yml: not among the files shipped with lrwatch; looked in "):
         assets_of.find("alerts/none.yml")
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the lowest versions have wheels for the lowest Python")
+def test_the_lowest_versions_that_are_promised_are_enough(built: Built, tmp_path: Path) -> None:
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    lowest = [requirement.replace(">=", "==") for requirement in asked]
+    succeed(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
+    python = tmp_path / "venv" / "bin" / "python"
+    succeed(python, "-m", "pip", "install", "--quiet", *lowest, built.wheel, cwd=tmp_path)
+    needs = json.loads(succeed(python, "-c", MODULES, cwd=tmp_path))
+    assert [name for name in needs if not name.startswith(NEEDS_AN_EXTRA)] == []
+    succeed(python, "-m", "lrwatch", "plan", ROOT / "examples" / "contract.yaml", cwd=tmp_path)
