@@ -12,7 +12,7 @@ which is what a recursive scheduler does when its horizon is changed in mid-run 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -85,6 +85,7 @@ class Curve:
             raise ContractError(f"promises nothing for {signal}", source=contract.source, path=signal)
         self.contract, self.signal, self.group, self.rank = contract, signal, group, rank
         self._base_factor = 1.0
+        self._change: Callable[[tuple[Phase, ...]], tuple[Phase, ...]] = lambda phases: phases
         self._build(contract.versions)
 
     def _build(self, versions: Sequence[Version]) -> None:
@@ -110,7 +111,7 @@ class Curve:
         group = signal.group(self.group)
         base = (signal.base if group.base is None else group.base) * self._base_factor
         phases = signal.schedule if group.schedule is None else group.schedule
-        return base * group.scale, tuple(Piece.of(p, base) for p in phases)
+        return base * group.scale, tuple(Piece.of(p, base) for p in self._change(phases))
 
     def _first_pieces(self, versions: Sequence[Version]) -> list[tuple[Piece, float]]:
         """Stateful pieces of the last version, with the absolute base their state lives on."""
@@ -226,27 +227,24 @@ class Curve:
 
     def with_base(self, factor: float) -> Curve:
         """The same curve on ``factor`` × the base; values that the contract gives absolutely (floors) stay."""
-        other = Curve.__new__(Curve)
-        other.__dict__.update(self.__dict__)
-        other._base_factor = self._base_factor * factor
-        other._build(self.contract.versions)
-        return other
+        return self._variant(self._base_factor * factor, self._change)
+
+    def with_phases(self, change: Callable[[tuple[Phase, ...]], tuple[Phase, ...]]) -> Curve:
+        """The same curve with its phases changed."""
+        return self._variant(self._base_factor, change)
 
     def with_last_phase(self, **changes: Any) -> Curve:
         """The same curve with fields of its last phase replaced, e.g. ``length=8000.0`` or ``after="mirror"``."""
+        return self.with_phases(lambda phases: (*phases[:-1], replace(phases[-1], **changes)))
+
+    def _variant(self, factor: float, change: Callable[[tuple[Phase, ...]], tuple[Phase, ...]]) -> Curve:
         other = Curve.__new__(Curve)
         other.__dict__.update(self.__dict__)
-        other._pieces = [(*pieces[:-1], _changed(pieces[-1], changes)) for pieces in self._pieces]
+        other._base_factor, other._change = factor, change
+        other._build(self.contract.versions)
+        if self._replays:  # what was replayed so far belongs to the run, not to the variant
+            other._replays = self._replays
         return other
-
-
-def _changed(piece: Piece, changes: dict[str, Any]) -> Piece:
-    phase = replace(piece.phase, **changes)
-    params = dict(piece.params)
-    params["after"] = phase.after
-    if phase.length is not None:
-        params["length"] = phase.length
-    return Piece(phase, MappingProxyType(params))
 
 
 class _Replay:

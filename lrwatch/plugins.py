@@ -23,6 +23,4 @@ def load(package: str, attribute: str) -> dict[str, Any]:
     """
     root = importlib.import_module(package)
     names = sorted(m.name for m in pkgutil.iter_modules(root.__path__) if m.name not in SHARED)
-    return {
-        name: getattr(importlib.import_module(f"{package}.{name}"), attribute) for name in names if name[0] != "_"
-    }
+    return {name: getattr(importlib.import_module(f"{package}.{name}"), attribute) for name in names if name[0] != "_"}
