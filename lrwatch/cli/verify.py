@@ -1,0 +1,148 @@
+"""``lrwatch verify``: what a recorded run really did, against what was promised."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lrwatch.cli import base
+from lrwatch.cli._promise import promise_options, promised
+from lrwatch.errors import LrwatchError
+from lrwatch.findings import Severity
+
+if TYPE_CHECKING:
+    from lrwatch.contract import Contract
+    from lrwatch.result import Result
+
+_YAML = (".yaml", ".yml")
+
+
+@click.command(short_help="Check a recorded run against its contract.")
+@click.argument("paths", nargs=-1, required=True, metavar="[CONTRACT] TRACE...")
+@click.option(
+    "--from",
+    "trace_format",
+    type=base.Words("lrwatch.readers", "FORMAT"),
+    help="Format of the traces; without it, it is recognised.",
+)
+@click.option(
+    "--map",
+    "columns",
+    multiple=True,
+    metavar="NAME=COLUMN",
+    help="Which column holds what, e.g. lr=learning_rate; repeatable.",
+)
+@click.option(
+    "--lr-read",
+    type=click.Choice(["used", "after", "unknown"]),
+    help="When the trainer read the rate: used by the row's update, or after scheduler.step().",
+)
+@click.option("--first-step", type=int, metavar="N", help="Number that the trace gives to the first update of the run.")
+@click.option(
+    "--only",
+    multiple=True,
+    type=base.Words("lrwatch.checks", "SLUG", dashes=True),
+    help="Run this check only; repeatable.",
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice([str(s) for s in reversed(Severity)]),
+    default="error",
+    show_default=True,
+    help="Lowest severity that fails.",
+)
+@click.option(
+    "--allow-inconclusive", is_flag=True, help="Exit 0 when nothing is wrong but something could not be checked."
+)
+@click.option("--no-contract", is_flag=True, help="Check only what a trace shows by itself.")
+@promise_options
+@base.output_options("text", "json")
+@click.pass_context
+def verify(
+    ctx: click.Context,
+    paths: tuple[str, ...],
+    trace_format: str | None,
+    columns: tuple[str, ...],
+    lr_read: Any,
+    first_step: int | None,
+    only: tuple[str, ...],
+    fail_on: str,
+    allow_inconclusive: bool,
+    no_contract: bool,
+    form: str,
+    output: str | None,
+    force: bool,
+) -> int:
+    """Check a recorded run against its contract.
+
+    The first path is the contract if its name ends in .yaml or .yml; every other path is a trace: a file, a
+    run directory, or - for standard input. Without a contract, and without a promise made of options, only
+    what a trace shows by itself is checked, and the report says so.
+
+    \b
+    Examples:
+      lrwatch verify contract.yaml runs/1
+      lrwatch verify --cosine --lr 3e-4 --warmup 500 --steps 10000 log.csv
+      lrwatch verify --no-contract runs/1 --format json --output verdict.json
+    """
+    base.refuse_to_overwrite(output, force)
+    contract, traces = _sort_out(ctx, paths, no_contract)
+    mapping = dict(_pair(ctx, text) for text in columns)
+
+    from lrwatch import readers, report
+    from lrwatch.readers.base import Options
+    from lrwatch.report.base import Look
+    from lrwatch.verify import verify as check
+
+    options = Options(columns=mapping, lr_read=lr_read, first_step=first_step)
+    with base.Progress() as progress:
+        found = check(contract, readers.open_trace(traces, trace_format, options), only=only or None, progress=progress)
+    severity = Severity[fail_on]
+    to_file = output not in (None, "-")
+    look = Look(severity, not to_file and base.colours(sys.stdout), to_file or base.shows_unicode(sys.stdout))
+    base.write(report.render(form, found, look), output, force)
+    return _exit_code(found.result, severity, allow_inconclusive)
+
+
+def _sort_out(ctx: click.Context, paths: tuple[str, ...], no_contract: bool) -> tuple[Contract | None, list[str]]:
+    """Contract and traces among the paths."""
+    inline = promised(ctx)
+    file, traces = (paths[0], list(paths[1:])) if paths[0].endswith(_YAML) else (None, list(paths))
+    for path in traces:
+        if path.endswith(_YAML):
+            remedy = "give one contract" if file else "the contract comes first, then the traces"
+            raise click.UsageError(f"{path}: is named like a contract; {remedy}", ctx)
+    if file is not None and (inline is not None or no_contract):
+        other = "a promise made of options" if inline is not None else "--no-contract"
+        raise click.UsageError(f"{file}: is a contract, and {other} is another answer; give one", ctx)
+    if inline is not None and no_contract:
+        raise click.UsageError("--no-contract contradicts a promise made of options; give one", ctx)
+    if file is None:
+        return inline, traces
+    from lrwatch.contract import load
+
+    contract = load(file)
+    if not traces:
+        raise LrwatchError(f"{file}: is a contract; give the trace to check after it: lrwatch verify {file} RUN_DIR")
+    return contract, traces
+
+
+def _pair(ctx: click.Context, text: str) -> tuple[str, str]:
+    name, equals, column = text.partition("=")
+    if not (name and equals and column):
+        raise click.UsageError(f"--map {text}: must be NAME=COLUMN, e.g. --map lr=learning_rate", ctx)
+    return name, column
+
+
+def _exit_code(result: Result, fail_on: Severity, allow_inconclusive: bool) -> int:
+    verdict = result.verdict(fail_on)
+    if verdict == "fail":
+        return base.FINDINGS
+    if not any(run.status == "ran" for run in result.checks):
+        return base.CANNOT
+    return base.OK if verdict == "pass" or allow_inconclusive else base.CANNOT
+
+
+COMMAND = verify

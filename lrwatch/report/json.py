@@ -1,0 +1,106 @@
+"""The report for programs: strict JSON with stable keys in a stable order.
+
+A number that JSON cannot hold is the text ``"nan"``, ``"inf"`` or ``"-inf"``, as in a trace.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from lrwatch import __version__
+from lrwatch.findings import Cause, Finding
+from lrwatch.report.base import Look, assumed, ordered
+
+if TYPE_CHECKING:
+    from lrwatch.verify import Report
+
+
+def render(report: Report, look: Look) -> str:
+    """The report as one JSON document, indented by two."""
+    return json.dumps(plain(document(report, look)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def document(report: Report, look: Look) -> dict[str, Any]:
+    """The report as plain data."""
+    result, info, stats = report.result, report.info, report.result.stats
+    contract, sensitivity = report.contract, report.result.sensitivity
+    return {
+        "lrwatch": __version__,
+        "verdict": result.verdict(look.fail_on),
+        "run": info.run or stats.run,
+        "contract": None if contract is None else {"path": contract.source, "sha256": contract.sha256},
+        "trace": {
+            "paths": info.paths,
+            "format": info.format,
+            "rows": stats.rows,
+            "ranks": stats.ranks,
+            "groups": stats.groups,
+            "first_step": stats.first_step,
+            "last_step": stats.last_step,
+            "damage": stats.damage,
+        },
+        "checks": [{"slug": run.slug, "status": run.status, "why": run.why or None} for run in result.checks],
+        "findings": [_finding(f) for f in ordered(result.findings)],
+        "sensitivity": None
+        if sensitivity is None
+        else {
+            "relative": sensitivity.relative,
+            "absolute": sensitivity.absolute,
+            "sentence": sensitivity.sentence,
+        },
+        "stats": {"segments": stats.segments, "assumed": assumed(report)},
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "code": finding.code,
+        "slug": finding.slug,
+        "severity": str(finding.severity),
+        "signal": finding.signal,
+        "optimizer": finding.optimizer,
+        "group": finding.group,
+        "rank": finding.rank,
+        "first_step": finding.first_step,
+        "last_step": finding.last_step,
+        "state": finding.state,
+        "message": finding.message,
+        "cause": None if finding.cause is None else _cause(finding.cause),
+        "fix": finding.fix,
+        "runbook": finding.runbook,
+    }
+
+
+def _cause(cause: Cause) -> dict[str, Any]:
+    return {
+        "name": cause.name,
+        "params": cause.params,
+        "confidence": cause.confidence,
+        "explains": cause.explains,
+        "also_consistent": cause.also_consistent,
+        "missing_evidence": cause.missing_evidence,
+    }
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON can hold it: mappings, lists, text, numbers (numpy's too), true, false, null.
+
+    >>> plain({"a": (1, float("inf"))})
+    {'a': [1, 'inf']}
+    """
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if hasattr(value, "tolist"):  # a numpy scalar or array, without importing numpy
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, (int, float)):
+        return value
+    return str(value)
