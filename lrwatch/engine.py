@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 from lrwatch.checks import checks
 from lrwatch.checks.base import Batch, Check, Context
 from lrwatch.checks.drift import Drift
+from lrwatch.checks.stepping import Stepping
 from lrwatch.contract.clock import positions
+from lrwatch.contract.hash import Identity, compare
 from lrwatch.contract.model import Contract
 from lrwatch.curve import Curve, Metric
-from lrwatch.diagnosis.case import Facts, Rows
+from lrwatch.diagnosis.case import Facts, Place, Rows
 from lrwatch.diagnosis.casebook import POSITION, Casebook, Question
 from lrwatch.diagnosis.causes import CAUSES
 from lrwatch.diagnosis.evidence import FIELDS
@@ -59,6 +61,7 @@ class Worker:
     peaks: dict[str, float] = field(default_factory=dict)
     metrics: list[tuple[str, float]] = field(default_factory=list)
     facts: Facts = Facts()
+    identity: str = ""
     newest: Newest | None = None
 
 
@@ -101,6 +104,7 @@ class Session:
         self._run: str | None = None
         self._loosest = (np.inf, 0.0)
         self._book = Casebook()
+        self._drifting: set[tuple[int, str, int]] = set()
         self._finished = False
 
     # -- taking in ----------------------------------------------------------------------------------
@@ -136,6 +140,7 @@ class Session:
         if event.kind in ("start", "resume"):
             self._run = self._run or fields.get("run")
             worker.facts = _learn(worker.facts, fields)
+            worker.identity = str(fields.get("contract") or worker.identity)
         if event.kind == "validation":
             values = fields.get("metrics") or {}
             worker.metrics.extend((str(k), float(v)) for k, v in values.items())
@@ -222,12 +227,8 @@ class Session:
         chunk = batch.chunk
         steps = chunk.columns["update"].astype(np.float64)
         t = batch.t if batch.t is not None else steps
-        used, sched, epoch, blank = (
-            _used(chunk),
-            _or_nan(chunk, "sched"),
-            _or_nan(chunk, "epoch"),
-            np.full(len(t), np.nan),
-        )
+        used, blank = _used(chunk), np.full(len(t), np.nan)
+        sched, attempt = _or_nan(chunk, "sched"), _or_nan(chunk, "attempt")
         ratio, values, expectations = 0.0, {}, {}
         for signal in SIGNALS:
             for group, observed in chunk.signals(signal).items():
@@ -239,7 +240,7 @@ class Session:
                     ratio = max(ratio, abs(values[name] - expectations[name]) / worker.peaks[name])
                 with np.errstate(invalid="ignore", divide="ignore"):
                     deviation = np.where(np.isfinite(expected), np.abs(observed - expected) / limit, 0.0)
-                rows = np.column_stack([t, steps, observed, limit, deviation, sched, epoch])
+                rows = np.column_stack([t, steps, observed, limit, deviation, sched, attempt])
                 self._book.remember(chunk.rank, name, chunk.segment, rows[used & chunk.present(name)])
         worker.newest = Newest(int(steps[-1]), float(t[-1]), values, expectations, ratio)
 
@@ -252,10 +253,9 @@ class Session:
 
     def findings(self) -> tuple[Finding, ...]:
         """Everything found so far, diagnosed, the same trouble of several workers as one."""
-        found: list[Finding] = []
-        for rank, worker in self._workers.items():
-            for check in worker.checks:
-                found.extend(self._diagnosed(rank, worker, check, f) for f in check.findings())
+        raw = [(rank, f) for rank, worker in self._workers.items() for c in worker.checks for f in c.findings()]
+        self._drifting = {(rank, f.details["column"], f.details["segment"]) for rank, f in raw if f.slug == Drift.slug}
+        found = [self._diagnosed(rank, f) for rank, f in raw]
         for check in self._whole:
             found.extend(check.findings())
         return merged(found)
@@ -342,20 +342,36 @@ class Session:
 
     # -- diagnosis ----------------------------------------------------------------------------------
 
-    def _diagnosed(self, rank: int, worker: Worker, check: Check, finding: Finding) -> Finding:
-        if check.slug not in ("drift", "stepping"):
+    def _diagnosed(self, rank: int, finding: Finding) -> Finding:
+        if finding.slug not in (Drift.slug, Stepping.slug):
             return finding
-        d = finding.details
+        worker, d = self._workers[rank], finding.details
         question = Question(rank, d["column"], d["segment"], finding.first_step or 0, d.get("shifts", (0,)))
         source = question.column
         if source == POSITION:  # judged by its own rows, which are kept beside those of the first learning rate
             source = next((c for c in self._book.columns(rank) if c.startswith("lr/") and c in worker.curves), "")
         if source not in worker.curves:
             return finding
-        diagnosis = self._book.diagnose(question, worker.curves[source], source, worker.facts)
+        place = self._place(rank, source, question.segment)
+        diagnosis = self._book.diagnose(question, worker.curves, source, worker.facts, place)
         if diagnosis is None:
             return finding
         return replace(finding, cause=diagnosis.cause, fix=CAUSES[diagnosis.cause.name].fix)
+
+    def _place(self, rank: int, column: str, segment: int) -> Place:
+        """Where else the same column drifts, and where it does not."""
+        off = sum((r, column, segment) in self._drifting for r in self._workers)
+        mine = {c for c in self._workers[rank].curves if c.startswith(column.partition("/")[0] + "/")}
+        bad = {c for c in mine if (rank, c, segment) in self._drifting}
+        held = Counter(w.identity for w in self._workers.values() if w.identity)
+        usual = held.most_common(1)[0][0] if held else ""
+        identity = self._workers[rank].identity
+        return Place(
+            rank_alone=bool(off) and 2 * off < len(self._workers),
+            group_alone=bool(bad) and bad != mine,
+            stale=bool(identity) and compare(Identity.parse(identity), Identity.parse(usual)) == "mismatch",
+            drifting=frozenset(c.partition("/")[2] for c in bad),
+        )
 
     def doubtful(self) -> bool:
         """Whether ``confirm`` could change a named cause."""
@@ -372,8 +388,9 @@ class Session:
                 keep = _used(item) & item.present(column) & np.isfinite(item.columns[column])
                 if batch.t is None or not keep.any():
                     continue
-                values = (batch.t, item.columns[column], batch.allowed[column], _or_nan(item, "sched"))
-                rows = Rows(*(v[keep] for v in values))
+                steps = item.columns["update"].astype(np.float64)
+                values = (batch.t, steps, item.columns[column], batch.allowed[column])
+                rows = Rows(*(v[keep] for v in (*values, _or_nan(item, "sched"), _or_nan(item, "attempt"))))
                 self._book.test(item.rank, column, item.segment, rows, worker.curves[column], worker.facts)
 
 

@@ -33,7 +33,7 @@ class Cause:
         confidence: ``high``: unique · ``ambiguous``: see ``also_consistent`` · ``low``: evidence is missing.
         explains: share of the deviation that the transform removes, 0 to 1.
         sentence: the cause in words, e.g. "the scheduler was stepped once per worker (k = 4 = world size)".
-        also_consistent: other causes that fit as well, in words.
+        also_consistent: other causes that fit as well, each as ``name: sentence``.
         missing_evidence: what would separate them.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -36,16 +36,23 @@ class Facts:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of one segment of one worker, each field float64[n]; ``sched`` is NaN where it was not recorded."""
+    """Rows of one segment of one worker, each field float64[n].
+
+    ``t`` is the position whose value the row shows; ``sched`` and ``attempt`` are NaN where they were not recorded.
+    """
 
     t: FloatArray
+    update: FloatArray
     observed: FloatArray
     allowed: FloatArray
     sched: FloatArray
+    attempt: FloatArray
 
     @classmethod
     def of(cls, kept: FloatArray) -> Rows:
-        return cls(*(kept[:, FIELDS.index(name)] for name in ("t", "observed", "allowed", "sched")))
+        return cls(
+            *(kept[:, FIELDS.index(name)] for name in ("t", "update", "observed", "allowed", "sched", "attempt"))
+        )
 
     def __len__(self) -> int:
         return len(self.t)
@@ -59,7 +66,22 @@ class Rows:
         if len(self) <= n:
             return self
         pick = np.unique(np.linspace(0, len(self) - 1, n).astype(int))
-        return Rows(self.t[pick], self.observed[pick], self.allowed[pick], self.sched[pick])
+        return Rows(*(getattr(self, f.name)[pick] for f in fields(self)))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a deviation shows and where it does not, which decides between a bug of the run, a worker and a group.
+
+    Attributes:
+        rank_alone: most other workers keep the promise. group_alone: another group of the same worker keeps it.
+        stale: the worker recorded another contract than the others. drifting: groups that differ, on this worker.
+    """
+
+    rank_alone: bool = False
+    group_alone: bool = False
+    stale: bool = False
+    drifting: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -67,9 +89,10 @@ class Case:
     """One curve of one worker in one segment that differs from its promise.
 
     Attributes:
-        rows: kept rows of the segment, the agreeing ones too; ``t`` is the position whose value the row shows.
+        rows: kept rows of the segment, the agreeing ones too.
         first_bad: clock position of the first that differs.
         resumed_at: clock position at which the segment began, None for the first segment.
+        siblings: the curves of the worker's other groups, by name.
     """
 
     curve: Curve
@@ -77,6 +100,8 @@ class Case:
     first_bad: float
     facts: Facts = Facts()
     resumed_at: float | None = None
+    siblings: Mapping[str, Curve] = field(default_factory=lambda: MappingProxyType({}))
+    place: Place = Place()
 
     @property
     def expected(self) -> FloatArray:

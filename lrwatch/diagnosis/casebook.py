@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lrwatch.curve import Curve
-from lrwatch.diagnosis.case import Case, Facts, Rows
+from lrwatch.diagnosis.case import Case, Facts, Place, Rows
 from lrwatch.diagnosis.diagnose import Diagnosis, diagnose, diagnose_position, unexplained
 from lrwatch.diagnosis.evidence import FIELDS, Sketch
 from lrwatch.schedules.base import FloatArray
@@ -63,8 +63,10 @@ class Casebook:
         """Kept rows of one column over all segments, float64[m, len(FIELDS)]."""
         return np.concatenate([s.rows() for (r, c, _), s in self._sketches.items() if (r, c) == (rank, column)])
 
-    def diagnose(self, question: Question, curve: Curve, source: str, facts: Facts) -> Diagnosis | None:
-        """The cause of a deviation, from the kept rows of column ``source`` whose promise is ``curve``.
+    def diagnose(
+        self, question: Question, curves: Mapping[str, Curve], source: str, facts: Facts, place: Place
+    ) -> Diagnosis | None:
+        """The cause of a deviation, from the kept rows of column ``source``; ``curves`` are the worker's, by column.
 
         A diagnosis is kept as long as the rows that came since agree with it. None: nothing is remembered.
         """
@@ -73,18 +75,28 @@ class Casebook:
             return None
         seen, known = self._diagnoses.get(question.key, (0, None))
         if known is None or (sketch.seen > seen and not _holds(known, Rows.of(_finite(sketch)))):
-            known = self._fresh(question, sketch, curve, facts)
+            known = self._fresh(question, sketch, curves, source, facts, place)
         self._diagnoses[question.key] = (sketch.seen, known)
         return known
 
-    def _fresh(self, question: Question, sketch: Sketch, curve: Curve, facts: Facts) -> Diagnosis:
+    def _fresh(
+        self,
+        question: Question,
+        sketch: Sketch,
+        curves: Mapping[str, Curve],
+        source: str,
+        facts: Facts,
+        place: Place,
+    ) -> Diagnosis:
         kept = _finite(sketch)
         bad = np.flatnonzero(kept[:, FIELDS.index("update")] >= question.first_step)
         case = Case(
-            curve,
+            curves[source],
             Rows.of(kept),
             float(kept[bad[0], 0]) if len(bad) else 0.0,
             facts,
+            siblings={name.partition("/")[2]: c for name, c in curves.items() if _same_signal(name, source)},
+            place=place,
             resumed_at=self._begins.get((question.rank, question.segment)) if question.segment > 0 else None,
         )
         if question.column == POSITION:
@@ -123,6 +135,10 @@ class Casebook:
         if h is not None and not h.fits(rows.shifted(known.shift)):
             case = Case(curve, rows, float(rows.t[0]), facts)
             self._diagnoses[rank, column, segment] = (seen, unexplained(case, h))
+
+
+def _same_signal(name: str, source: str) -> bool:
+    return name != source and name.partition("/")[0] == source.partition("/")[0]
 
 
 def _finite(sketch: Sketch) -> FloatArray:

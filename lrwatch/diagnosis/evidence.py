@@ -15,8 +15,8 @@ from lrwatch.schedules.base import FloatArray
 
 HEAD = 64
 BUCKETS = 512
-FIELDS = ("t", "update", "observed", "allowed", "deviation", "sched", "epoch")
-"""Columns of a kept row; ``deviation`` is |O - E| / allowed, ``sched`` and ``epoch`` are NaN when not recorded."""
+FIELDS = ("t", "update", "observed", "allowed", "deviation", "sched", "attempt")
+"""Columns of a kept row; ``deviation`` is |O - E| / allowed, ``sched`` and ``attempt`` are NaN when not recorded."""
 
 
 @dataclass

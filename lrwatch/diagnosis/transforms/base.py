@@ -1,0 +1,64 @@
+"""What the transforms share. τ is where the scheduler really stands, t where it should."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from lrwatch.curve import Curve
+from lrwatch.diagnosis.case import Case, Hypothesis, Rows
+from lrwatch.schedules import families
+from lrwatch.schedules.base import FloatArray
+
+Position = Callable[[Rows], FloatArray]
+Predict = Callable[[Rows], FloatArray]
+Transform = Callable[[Case], Iterator[Hypothesis]]
+
+SEARCH_ROWS = 256
+"""Rows that a search looks at; the test afterwards looks at all."""
+
+
+def moved(
+    case: Case, name: str, params: Mapping[str, object], position: Position, *, variants: bool = True
+) -> Iterator[Hypothesis]:
+    """E(τ), with every behaviour past the end where τ gets there.
+
+    The contract never expected the scheduler to go past its end, so what a real one does there is tried.
+    """
+    last = case.curve.phases[-1]
+    end = last.start + last.length if last.length is not None else np.inf
+    beyond = variants and len(case.rows) and float(np.max(position(case.rows))) > end
+    for after in behaviours(case.curve) if beyond else [last.after]:
+        curve = case.curve if after == last.after else case.curve.with_last_phase(after=after)
+        extra = {} if after == last.after else {"after": after}
+        yield Hypothesis(name, {**params, **extra}, at_position(curve, position), position)
+
+
+def at_position(curve: Curve, position: Position) -> Predict:
+    return lambda rows: curve.at(position(rows))
+
+
+def following(curve: Curve) -> Predict:
+    return lambda rows: curve.at(rows.t)
+
+
+def behaviours(curve: Curve) -> list[str]:
+    """What the last phase may do past its end, as stated first."""
+    last = curve.phases[-1]
+    return [last.after, *(a for a in families()[last.family].after if a != last.after)]
+
+
+def loss(predicted: FloatArray, rows: Rows) -> float:
+    """Mean |O - predicted|."""
+    return float(np.mean(np.abs(rows.observed - predicted)))
+
+
+def resumed(case: Case, name: str) -> str:
+    """The cause's name, ``…_at_resume`` when only the rows after a resume are concerned."""
+    return name if case.resumed_at is None else f"{name}_at_resume"
+
+
+def tidy(x: float) -> int | float:
+    """A whole number as int, for messages and parameters."""
+    return int(x) if float(x).is_integer() else float(x)

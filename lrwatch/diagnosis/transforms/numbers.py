@@ -1,0 +1,86 @@
+"""A wrong number: the right curve on another base, another group's curve, or stored in a narrow type.
+
+factor     O(t) = c·E(t), or E on c times the base with its floors kept
+sibling    O(t) = the curve of another group (two groups swapped, or one ratio lost)
+quantised  O(t) = E(t) rounded to float32, float16 or bfloat16
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from lrwatch.curve import EPS
+from lrwatch.diagnosis.case import Case, Hypothesis, Rows
+from lrwatch.diagnosis.search import minimise, simple_fraction
+from lrwatch.diagnosis.transforms.base import SEARCH_ROWS, Predict, Transform, following, loss, resumed, tidy
+from lrwatch.schedules.base import FloatArray
+
+
+def factor(case: Case) -> Iterator[Hypothesis]:
+    """O(t) = c·E(t)."""
+    expected = case.expected
+    rows = np.abs(expected) > 1e3 * case.rows.allowed
+    if not rows.any():
+        return
+    c = float(np.median(case.rows.observed[rows] / expected[rows]))
+    for value in dict.fromkeys((simple_fraction(c, limit=1000, rtol=1e-7), c)):
+        if value != 1.0:
+            yield Hypothesis(resumed(case, "factor"), {"c": tidy(value)}, _times(case, value))
+
+
+def _times(case: Case, c: float) -> Predict:
+    return lambda rows: c * case.curve.at(rows.t)
+
+
+def base(case: Case) -> Iterator[Hypothesis]:
+    """E on c times the base, floors that are given absolutely staying where they are."""
+    thin = case.rows.thin(SEARCH_ROWS)
+    top = int(np.argmax(thin.observed))
+    peak = float(np.max(case.curve.at(thin.t)))
+    grid = np.geomspace(1e-3, 1e3, 129).tolist()
+    searched = minimise(lambda c: loss(case.curve.with_base(c).at(thin.t), thin), grid)
+    for guess in (float(thin.observed[top]) / peak if peak > 0 else 1.0, searched):
+        c = simple_fraction(guess, limit=1000, rtol=1e-6)
+        if c > 0 and abs(c - 1.0) > 1e-12:
+            params = {"c": tidy(c), "floor": "kept"}
+            yield Hypothesis(resumed(case, "factor"), params, following(case.curve.with_base(c)))
+
+
+def sibling(case: Case) -> Iterator[Hypothesis]:
+    """O(t) is what another group should have."""
+    for name, curve in case.siblings.items():
+        if not np.allclose(curve.at(case.rows.t), case.expected, rtol=1e-9, atol=0.0):
+            yield Hypothesis("group_swapped", {"with": name}, following(curve))
+
+
+def quantised(case: Case) -> Iterator[Hypothesis]:
+    """O(t) = E(t), each value rounded to a narrower type."""
+    for dtype in ("float32", "float16", "bfloat16"):
+        yield Hypothesis("quantised", {"dtype": dtype}, _rounded(case, dtype))
+
+
+def _rounded(case: Case, dtype: str) -> Predict:
+    """E(t), except where O is a number of the narrow type within two roundings of it: then O itself.
+
+    The trainer may round once more than we do, so its last bit cannot be predicted.
+    """
+
+    def predict(rows: Rows) -> FloatArray:
+        expected = case.curve.at(rows.t)
+        near = np.abs(rows.observed - expected) <= 2.0 * EPS[dtype] * np.abs(expected)
+        return np.where(near & (narrow(rows.observed, dtype) == rows.observed), rows.observed, expected)
+
+    return predict
+
+
+def narrow(values: FloatArray, dtype: str) -> FloatArray:
+    """Values rounded to ``dtype``, as float64[n]; bfloat16 keeps the upper half of a float32's bits."""
+    if dtype == "bfloat16":
+        bits = values.astype(np.float32).view(np.uint32)
+        return ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32).astype(np.float64)
+    return values.astype(dtype).astype(np.float64)
+
+
+TRANSFORMS: tuple[Transform, ...] = (sibling, quantised, factor, base)

@@ -1,0 +1,193 @@
+"""A wrong plan: another horizon, another warm-up, or what a scheduler does past its end.
+
+horizon              the last phase ends at T', what comes before it is right
+warmup_length        the warm-up takes W' (``warmup_scale`` when W'/W is a number of the run)
+warmup_missing       no warm-up at all
+warmup_origin        t/W, (t+1)/W, (t+1)/(W+1) or t/(W-1): another convention of the same warm-up
+warmup_shape         logarithmic instead of linear
+mirror_past_horizon  O(T + d) = E(T - d); past_horizon: restarts, or goes on along its formula
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from lrwatch.contract.model import Phase
+from lrwatch.curve import Curve
+from lrwatch.diagnosis.case import Case, Hypothesis, Rows
+from lrwatch.diagnosis.search import minimise
+from lrwatch.diagnosis.transforms.base import (
+    SEARCH_ROWS,
+    Transform,
+    behaviours,
+    following,
+    loss,
+    resumed,
+    tidy,
+)
+from lrwatch.schedules.base import FloatArray
+
+Change = Callable[[tuple[Phase, ...]], tuple[Phase, ...]]
+
+
+def horizon(case: Case) -> Iterator[Hypothesis]:
+    """O(t) = E with the last phase ending at T' instead of T; what comes before it is right."""
+    last = case.curve.phases[-1]
+    if last.length is None:
+        return
+    thin = case.rows.thin(SEARCH_ROWS)
+    planned = last.start + last.length
+    grid = (last.start + last.length * np.geomspace(1.0 / 64.0, 64.0, 257)).tolist()
+    for after in behaviours(case.curve):
+        found = minimise(_loss_of_end(case.curve, after, thin), grid)
+        for end in dict.fromkeys((float(round(found)), found)):
+            if end > last.start and end != planned:
+                extra = {"after": after} if after != last.after else {}
+                yield Hypothesis(
+                    resumed(case, "horizon"),
+                    {"horizon": tidy(end), "planned": tidy(planned), **extra},
+                    following(_ending(case.curve, end, after)),
+                )
+
+
+def _ending(curve: Curve, end: float, after: str) -> Curve:
+    return curve.with_last_phase(length=end - curve.phases[-1].start, after=after)
+
+
+def _loss_of_end(curve: Curve, after: str, rows: Rows) -> Callable[[float], float]:
+    return lambda end: loss(_ending(curve, end, after).at(rows.t), rows)
+
+
+def past_horizon(case: Case) -> Iterator[Hypothesis]:
+    """Right up to the horizon; past it the scheduler does something else than the contract says."""
+    last = case.curve.phases[-1]
+    if last.length is None or case.first_bad < last.start + last.length:
+        return
+    for after in behaviours(case.curve)[1:]:
+        name = "mirror_past_horizon" if after == "mirror" else "past_horizon"
+        yield Hypothesis(name, {"after": after}, following(case.curve.with_last_phase(after=after)))
+
+
+def warmup_length(case: Case) -> Iterator[Hypothesis]:
+    """The warm-up takes W' instead of W; the decay after it keeps its end, or its length."""
+    width = _warmup(case.curve)
+    if width is None:
+        return
+    thin = case.rows.thin(SEARCH_ROWS)
+    limit = case.curve.horizon or 64.0 * width
+    grid = np.geomspace(max(width / 128.0, 0.5), max(limit, 2.0 * width), 257).tolist()
+    for keeps in ("end", "length"):
+        found = minimise(_loss_of_warmup(case.curve, keeps, thin), grid)
+        for new in dict.fromkeys((float(round(found)), found)):
+            if new > 0 and new != width:
+                ratio = new / width
+                scaled = any(np.isclose(ratio, k) or np.isclose(ratio, 1.0 / k) for k in case.facts.owners().values())
+                yield Hypothesis(
+                    "warmup_scale" if scaled else "warmup_length",
+                    {"warmup": tidy(new), "planned": tidy(width), "decay_keeps": keeps},
+                    following(case.curve.with_phases(_warmed(new, keeps))),
+                )
+
+
+def _loss_of_warmup(curve: Curve, keeps: str, rows: Rows) -> Callable[[float], float]:
+    return lambda new: loss(curve.with_phases(_warmed(new, keeps)).at(rows.t), rows)
+
+
+def _warmed(new: float, keeps: str) -> Change:
+    """The phases with a warm-up of ``new``; the next one keeps its end, or is moved as it is."""
+
+    def change(phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
+        first, *rest = phases
+        by = new - (first.end or 0.0)
+        result = [replace(first, end=new, length=new)]
+        for i, phase in enumerate(rest):
+            squeezed = keeps == "end" and i == 0
+            start = phase.start + by if keeps == "length" or i == 0 else phase.start
+            end = None if phase.end is None else (phase.end if keeps == "end" else phase.end + by)
+            length = phase.length
+            if squeezed and length is not None and length - by > 0:
+                length = length - by
+            result.append(replace(phase, start=start, end=end, length=length))
+        return tuple(result)
+
+    return change
+
+
+def warmup_missing(case: Case) -> Iterator[Hypothesis]:
+    """No warm-up: its steps at the peak, or the decay from step 0 on (over its own length, or up to the end)."""
+    width = _warmup(case.curve)
+    if width is None:
+        return
+    peak = float(case.curve.at(np.array([width]))[0])
+    yield Hypothesis(
+        "warmup_missing",
+        {"instead": "peak"},
+        lambda rows: np.where(rows.t < width, peak, case.curve.at(rows.t)),
+    )
+    yield Hypothesis("warmup_missing", {"instead": "decay"}, lambda rows: case.curve.at(rows.t + width))
+
+    def stretched(phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
+        second, *rest = phases[1:]
+        length = None if second.length is None else second.length + width
+        return (replace(second, start=0.0, length=length), *rest)
+
+    yield Hypothesis("warmup_missing", {"instead": "longer decay"}, following(case.curve.with_phases(stretched)))
+
+
+def warmup_origin(case: Case) -> Iterator[Hypothesis]:
+    """Another of the usual conventions for the first and last value of a linear warm-up."""
+    width = _warmup(case.curve)
+    if width is None or case.curve.phases[0].family != "linear":
+        return
+    first = case.curve.phases[0]
+    for offset, over, word in (
+        (0.0, width, "t/W"),
+        (1.0, width, "(t+1)/W"),
+        (1.0, width + 1, "(t+1)/(W+1)"),
+        (0.0, width + 1, "t/(W+1)"),
+        (0.0, width - 1, "t/(W-1)"),
+    ):
+        if over > 0 and (offset, over) != (first.offset, first.length):
+            changed = replace(first, offset=offset, length=over)
+            curve = case.curve.with_phases(_first_becomes(changed))
+            yield Hypothesis("warmup_origin", {"convention": word}, following(curve))
+
+
+def _first_becomes(phase: Phase) -> Change:
+    return lambda phases: (phase, *phases[1:])
+
+
+def warmup_shape(case: Case) -> Iterator[Hypothesis]:
+    """A logarithmic warm-up, ln(1+t)/ln(W), where a linear one is promised."""
+    width = _warmup(case.curve)
+    if width is None or width < 2:
+        return
+    low, peak = (float(v) for v in case.curve.at(np.array([0.0, width])))
+
+    def predict(rows: Rows) -> FloatArray:
+        share = np.minimum(np.log1p(np.maximum(rows.t, 0.0)) / np.log(width), 1.0)
+        return np.where(rows.t < width, low + (peak - low) * share, case.curve.at(rows.t))
+
+    yield Hypothesis("warmup_shape", {"shape": "logarithmic"}, predict)
+
+
+def _warmup(curve: Curve) -> float | None:
+    """Length of the warm-up: a first phase that ends higher than it begins."""
+    first = curve.phases[0]
+    if first.end is None or len(curve.phases) < 2:
+        return None
+    begin, end = curve.at(np.array([0.0, first.end]))
+    return float(first.end) if end > begin else None
+
+
+TRANSFORMS: tuple[Transform, ...] = (
+    horizon,
+    past_horizon,
+    warmup_missing,
+    warmup_origin,
+    warmup_shape,
+    warmup_length,
+)

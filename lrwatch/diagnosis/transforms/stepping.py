@@ -1,0 +1,151 @@
+"""The scheduler was stepped the wrong number of times.
+
+    rate             O(t) = E(k·t)              offset           O(t) = E(t + d)
+    frozen           O(t) = E(min(t, s))        skipped_updates  O(t) = E(the other counter of AMP)
+    extra_per_epoch  O(t) = E(t + ⌊t/B⌋)        modulo           O(t) = E(t mod B)
+    staircase        O(t) = E(⌊t/B⌋) (stepped once per epoch) or E(B·⌊t/B⌋) (held for B steps)
+
+Where the trace records the scheduler's position, τ is known and nothing is searched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from lrwatch.diagnosis.case import Case, Hypothesis
+from lrwatch.diagnosis.search import best_integer, minimise, simple_fraction
+from lrwatch.diagnosis.transforms.base import SEARCH_ROWS, Position, Transform, loss, moved, resumed, tidy
+
+MAX_PERIODS = 16
+"""Periods tried where the trace suggests some and the run's numbers do not."""
+
+
+def rate(case: Case) -> Iterator[Hypothesis]:
+    """O(t) = E(k·t), or from a resume at r on, E(r + k·(t - r))."""
+    origins = [0.0] if case.resumed_at is None else [0.0, case.resumed_at]
+    for origin in origins:
+        for k in _rates(case, origin):
+            if k > 0 and k != 1.0:
+                params = {"k": tidy(k)} | ({"from": tidy(origin)} if origin else {})
+                yield from moved(case, "rate", params, _paced(k, origin))
+
+
+def _paced(k: float, origin: float) -> Position:
+    return lambda r: np.where(r.t >= origin, origin + k * (r.t - origin), r.t)
+
+
+def _rates(case: Case, origin: float) -> list[float]:
+    rows, known = case.rows, np.isfinite(case.rows.sched)
+    late = known & (rows.t > origin)
+    if late.any():
+        i = int(np.flatnonzero(late)[-1])
+        return [simple_fraction(float((rows.sched[i] - origin) / (rows.t[i] - origin)), rtol=1e-3)]
+    wholes = {float(v) for v in case.facts.owners().values()} | {float(k) for k in range(2, 17)}
+    guesses = sorted(wholes | {1.0 / k for k in wholes})
+    thin = rows.thin(SEARCH_ROWS)
+    grid = np.geomspace(1.0 / 128.0, 128.0, 257)
+    found = minimise(lambda k: loss(case.curve.at(origin + k * (thin.t - origin)), thin), grid.tolist())
+    return list(dict.fromkeys([*guesses, simple_fraction(found)]))
+
+
+def offset(case: Case) -> Iterator[Hypothesis]:
+    """O(t) = E(t + d), d a whole number; after a resume also r·(1/P - 1), the position kept in steps of P workers."""
+    rows, known, r = case.rows, np.isfinite(case.rows.sched), case.resumed_at
+    candidates: dict[float, None] = {}
+    if known.any():
+        candidates[float(np.median(rows.sched[known] - rows.t[known]))] = None
+    else:
+        span = int(max(rows.t[-1] - rows.t[0], case.curve.horizon or 0.0)) + 1
+        thin = rows.thin(SEARCH_ROWS)
+        found = best_integer(lambda d: loss(case.curve.at(thin.t + d), thin), -span, span)
+        candidates |= dict.fromkeys((-1.0, 1.0, -2.0, 2.0, float(found)))
+        if r is not None:
+            candidates |= dict.fromkeys([r, *(r / n - r for n in case.facts.owners().values())])
+    for d in candidates:
+        if d != 0.0 and (r is None or d != -r):  # that one is a restart
+            yield from moved(case, resumed(case, "offset"), {"d": tidy(d)}, _ahead(d))
+
+
+def _ahead(d: float) -> Position:
+    return lambda r: r.t + d
+
+
+def frozen(case: Case) -> Iterator[Hypothesis]:
+    """O(t) = E(min(t, s)): the scheduler was not stepped after s."""
+    s, name = case.first_bad - 1.0, "frozen"
+    if case.resumed_at is not None and case.first_bad <= case.resumed_at + 1:
+        s, name = case.resumed_at, "frozen_at_resume"
+    known = np.isfinite(case.rows.sched)
+    if known.any():
+        s = float(np.max(case.rows.sched[known]))
+    s = max(s, 0.0)
+    yield from moved(case, name, {"at": tidy(s)}, lambda r: np.minimum(r.t, s), variants=False)
+
+
+def skipped_updates(case: Case) -> Iterator[Hypothesis]:
+    """The scheduler counts attempted updates where the contract counts applied ones, or the reverse."""
+    rows = case.rows
+    if not np.isfinite(rows.attempt).all() or np.array_equal(rows.attempt, rows.update):
+        return
+    attempted = bool(np.array_equal(rows.t, rows.attempt))
+    skips = int((rows.attempt - rows.update).max())
+    follows = "applied" if attempted else "attempted"
+    position: Position = (lambda r: r.update) if attempted else (lambda r: r.attempt)
+    yield from moved(case, "skipped_updates", {"follows": follows, "skipped": skips}, position)
+
+
+def staircase(case: Case) -> Iterator[Hypothesis]:
+    """O(t) = E(⌊t/B⌋), stepped once per B updates; or E(B·⌊t/B⌋), a value held for B updates."""
+    for width in _periods(case, steps=True):
+        yield from moved(case, "staircase", {"width": tidy(width), "stepped": "once per width"}, _stairs(width, 1.0))
+        yield from moved(case, "staircase", {"width": tidy(width), "stepped": "held"}, _stairs(width, width))
+
+
+def _stairs(width: float, height: float) -> Position:
+    return lambda r: height * np.floor(r.t / width)
+
+
+def extra_per_epoch(case: Case) -> Iterator[Hypothesis]:
+    """O(t) = E(t + ⌊t/B⌋): stepped per batch and once more per epoch."""
+    for width in _periods(case, steps=False):
+        yield from moved(case, "extra_per_epoch", {"every": tidy(width)}, _and_one_per(width))
+
+
+def _and_one_per(width: float) -> Position:
+    return lambda r: r.t + np.floor(r.t / width)
+
+
+def modulo(case: Case) -> Iterator[Hypothesis]:
+    """O(t) = E(t mod B): the schedule counts within the epoch."""
+    for width in _periods(case, steps=False):
+        yield from moved(case, "modulo", {"period": tidy(width)}, _within(width), variants=False)
+
+
+def _within(width: float) -> Position:
+    return lambda r: np.mod(r.t, width)
+
+
+def _periods(case: Case, *, steps: bool) -> list[float]:
+    """Widths worth trying: batches per epoch, and where the curve first leaves its promise or first moves."""
+    rows, found = case.rows, dict[float, None]()
+    if case.facts.steps_per_epoch:
+        found[float(case.facts.steps_per_epoch)] = None
+    moves = np.flatnonzero(np.diff(rows.observed) != 0)
+    if steps and len(moves):
+        low, high = rows.t[moves[0]], rows.t[moves[0] + 1]
+        found |= dict.fromkeys(np.arange(low + 1, min(high, low + MAX_PERIODS) + 1).tolist())
+        widths = np.diff(rows.t[moves + 1])
+        if len(widths):
+            found[float(np.median(widths))] = None
+    if not steps:
+        bad = np.flatnonzero(np.abs(rows.observed - case.expected) > rows.allowed)
+        if len(bad):
+            i = int(bad[0])
+            low = rows.t[i - 1] if i else rows.t[i] - 1
+            found |= dict.fromkeys(np.arange(low + 1, min(rows.t[i], low + MAX_PERIODS) + 1).tolist())
+    return [w for w in found if w > 1.0]
+
+
+TRANSFORMS: tuple[Transform, ...] = (rate, offset, skipped_updates, frozen, extra_per_epoch, modulo, staircase)

@@ -1,0 +1,127 @@
+"""Hypotheses as sentences that a researcher understands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from lrwatch.diagnosis.case import Facts, Hypothesis
+from lrwatch.diagnosis.causes import CAUSES
+
+
+def owners(h: Hypothesis, facts: Facts) -> list[str]:
+    """Which numbers of the run are equal to the factor of a rate, or to its inverse."""
+    if h.name != "rate":
+        return []
+    k = float(h.params["k"])
+    names = [name for name, value in facts.owners().items() if np.isclose(k, value)]
+    names += [f"1/{name}" for name, value in facts.owners().items() if np.isclose(k, 1.0 / value)]
+    return [*names, "two owners of the scheduler"] if k == 2.0 else names
+
+
+def sentence(h: Hypothesis, facts: Facts) -> str:
+    """The hypothesis in words, without a full stop."""
+    if h.name == "rate":
+        return _rate(h, facts)
+    words = _WORDS.get(h.name)
+    return words(dict(h.params), facts) if words else CAUSES[h.name].title
+
+
+def _rate(h: Hypothesis, facts: Facts) -> str:
+    k, names = float(h.params["k"]), owners(h, facts)
+    since = f" since step {h.params['from']}" if "from" in h.params else ""
+    equal = f" = {names[0]}" if len(names) == 1 else ""
+    listed = f", which equals {' and '.join(names)}" if len(names) > 1 else ""
+    if k < 1:
+        return f"the scheduler runs {1 / k:g} times too slow (k = 1/{1 / k:g}{equal}){since}{listed}"
+    each = {"world size": "once per worker", "accumulation": "once per micro-batch", "batches per epoch": "per batch"}
+    how = each.get(names[0], "") if len(names) == 1 else ""
+    return f"the scheduler was stepped {how or f'{k:g} times per update'} (k = {k:g}{equal}){since}{listed}"
+
+
+def _offset(p: dict[str, Any], facts: Facts) -> str:
+    d = p["d"]
+    return f"the scheduler is {abs(d):g} step{'s' if abs(d) != 1 else ''} {'ahead' if d > 0 else 'behind'}"
+
+
+def _factor(p: dict[str, Any], facts: Facts) -> str:
+    c = float(p["c"])
+    same = [n for n, v in facts.owners().items() if np.isclose(c, v) or np.isclose(c, 1.0 / v)]
+    kept = ", the floor is not" if p.get("floor") == "kept" else ""
+    above = f" above the floor {p['above']:g}" if "above" in p else ""
+    return f"the learning rate{above} is multiplied by {c:.6g}{kept}" + (
+        f" ({same[0]}, or its inverse)" if same else ""
+    )
+
+
+def _horizon(p: dict[str, Any], facts: Facts) -> str:
+    return f"the schedule was planned to end at {p['horizon']:g}, the contract says {p['planned']:g}"
+
+
+def _warmup(p: dict[str, Any], facts: Facts) -> str:
+    ratio = p["warmup"] / p["planned"]
+    same = [n for n, v in facts.owners().items() if np.isclose(ratio, v) or np.isclose(ratio, 1.0 / v)]
+    by = f" (scaled by {same[0]})" if same else ""
+    return f"the warm-up takes {p['warmup']:g} steps, the contract says {p['planned']:g}{by}"
+
+
+def _staircase(p: dict[str, Any], facts: Facts) -> str:
+    epoch = " (the batches per epoch)" if facts.steps_per_epoch == p["width"] else ""
+    if p["stepped"] == "held":
+        return f"the learning rate is renewed only every {p['width']:g} updates{epoch}"
+    return f"the scheduler is stepped once every {p['width']:g} updates{epoch}"
+
+
+_WORDS: dict[str, Callable[[dict[str, Any], Facts], str]] = {
+    "offset": _offset,
+    "offset_at_resume": lambda p, f: _offset(p, f) + " after the resume",
+    "rank_offset": lambda p, f: _offset(p, f) + " on this worker only",
+    "factor": _factor,
+    "factor_at_resume": lambda p, f: _factor(p, f) + " after the resume",
+    "rank_factor": lambda p, f: _factor(p, f) + " on this worker only",
+    "group_factor": lambda p, f: _factor(p, f) + " in this group only",
+    "horizon": _horizon,
+    "horizon_at_resume": lambda p, f: "after the resume " + _horizon(p, f),
+    "frozen": lambda p, f: f"the scheduler was not stepped any more after step {p['at']:g}",
+    "frozen_at_resume": lambda p, f: f"after the resume at step {p['at']:g} the learning rate does not move",
+    "restart_at_resume": lambda p, f: (
+        f"the schedule began again at the resume at step {p['at']:g}: the scheduler's state was not restored"
+    ),
+    "single_sample_at_resume": lambda p, f: (
+        f"only the first update after the resume, {p['at']:g}, used {p['value']:.6g}: the scheduler was built "
+        "after the optimizer's state was loaded"
+    ),
+    "skipped_updates": lambda p, f: (
+        f"the scheduler counts {p['follows']} updates, the contract the other kind; {p['skipped']} were skipped"
+    ),
+    "staircase": _staircase,
+    "extra_per_epoch": lambda p, f: f"the scheduler is stepped once more every {p['every']:g} updates",
+    "modulo": lambda p, f: f"the schedule begins again every {p['period']:g} updates",
+    "quantised": lambda p, f: f"the learning rate is rounded to {p['dtype']}",
+    "mirror_past_horizon": lambda p, f: "past the horizon the learning rate climbs back up the way it came",
+    "past_horizon": lambda p, f: (
+        "past the horizon the schedule begins again"
+        if p["after"] == "restart"
+        else f"past the horizon the scheduler does not {'go on' if p['after'] == 'hold' else 'stop'}"
+    ),
+    "warmup_missing": lambda p, f: f"there is no warm-up; in its place: {p['instead']}",
+    "warmup_length": _warmup,
+    "warmup_scale": _warmup,
+    "warmup_origin": lambda p, f: f"the warm-up follows {p['convention']}, not the promised convention",
+    "floor": lambda p, f: (
+        "the floor is missing: the decay goes to zero"
+        if p["floor"] == 0
+        else f"the decay ends at {p['floor']:.6g}, the contract says {p['promised']:.6g}"
+    ),
+    "clamp": lambda p, f: f"the decay goes to zero and is cut off at {p['floor']:.6g} instead of ending there",
+    "reversed": lambda p, f: f"the schedule is reversed {p['how']}",
+    "shape_param": lambda p, f: f"{p['param']} is {p['value']:.6g}, the contract says {p['promised']:.6g}",
+    "wrong_family": lambda p, f: f"the decay is {p['family']}, the contract says {p['promised']}",
+    "affine": lambda p, f: f"the learning rate is {p['a']:.6g} + {p['b']:.6g} × the promised one",
+    "group_unscheduled": lambda p, f: "this group keeps its first value: the scheduler does not know it",
+    "group_swapped": lambda p, f: f"this group follows the curve of group {p['with']}",
+    "group_ratio": lambda p, f: f"this group follows group {p['with']}: its scale of {p['scale']:g} is lost",
+    "rank_stale_contract": lambda p, f: f"this worker runs another contract; on it {p['then']}",
+}
