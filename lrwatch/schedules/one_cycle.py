@@ -39,7 +39,7 @@ def one_cycle(t: FloatArray, p: Params) -> FloatArray:
     t = np.minimum(t, last)
     phase = (t > peak).astype(np.intp)
     if p["three_phase"]:
-        phase += (t > peak) & (t > back)
+        phase += t > back
     span = np.diff(borders)
     # A phase of no length is over at once.
     x = np.divide(t - borders[phase], span[phase], out=np.ones_like(t), where=span[phase] != 0.0)

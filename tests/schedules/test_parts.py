@@ -11,6 +11,7 @@ import pytest
 from lrwatch.curve import Curve
 from lrwatch.errors import ContractError
 from lrwatch.schedules import families
+from lrwatch.schedules.base import cycles
 from lrwatch.schedules.plateau import PlateauState, replay
 
 
@@ -42,6 +43,15 @@ def test_a_cycle_that_is_a_fraction_of_the_run_begins_on_its_step(curve: Callabl
             assert expected.at(np.array([float(length)]))[0] == 0.0
 
 
+@pytest.mark.parametrize("period", [0.1, 1 / 3, 0.7, 123.4567, 1000 / 3])
+def test_the_rest_stays_within_the_period(period: float) -> None:
+    number = np.concatenate([np.arange(1000.0), 2.0 ** np.arange(10, 40)])
+    t = np.concatenate([np.nextafter(number * period, np.inf), np.nextafter(number[1:] * period, 0.0)])
+    whole, rest = cycles(t, period)
+    assert (rest >= 0.0).all() and (rest <= period).all()
+    assert whole * period + rest == pytest.approx(t, rel=1e-15)
+
+
 def landmarks(name: str, **params: object) -> dict[str, float]:
     return families()[name].landmarks({"length": None, "after": "continue", **params})
 
@@ -62,6 +72,8 @@ def test_landmarks() -> None:
         "back at the start value": 10.0,
         "last value": 19.0,
     }
+    late = landmarks("one_cycle", peak_at=0.6, length=20.0, three_phase=True)  # it never gets back
+    assert late == {"peak": 11.0, "last value": 19.0}
     assert landmarks("triangular", up=2.0, down=None) == {"first peak": 2.0, "second cycle": 4.0}
     assert landmarks("warmup_stable_decay", warmup=4.0, decay=5.0, length=20.0) == {
         "end of warm-up": 4.0,
@@ -125,4 +137,5 @@ def test_the_plateau_compares_eps_in_the_signal_s_own_unit() -> None:
     tired = PlateauState(factor=0.4, best=1.0, bad=1, cooldown=0)
     assert replay(tired, PLATEAU, 2.0, base=1.0).factor == 0.2
     assert replay(tired, PLATEAU, 2.0, base=4e-8).factor == 0.4  # 8e-9 less is not worth it
+    assert replay(tired, PLATEAU, 2.0, base=5e-8).factor == 0.4  # 1e-8 is not more than 1e-8
     assert replay(tired, PLATEAU, 2.0, base=4e-8).cooldown == 3  # but the cooldown starts, as in torch
