@@ -123,6 +123,8 @@ class Curve:
         end = version.clock.horizon
         final = float(self._version(i, np.array([end]))[0]) if end is not None else 0.0
         old, new = float(self._version(i - 1, at)[0]), float(self._version(i, at)[0])
+        if new == old:
+            return final, 1.0
         if new == final:
             raise ContractError(
                 f"cannot join at {version.at:g}: the amended curve is already at its final value there; use join: jump",
