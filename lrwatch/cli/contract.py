@@ -25,8 +25,10 @@ def check(file: str) -> None:
       lrwatch contract check contract.yaml
     """
     from lrwatch.contract import load
+    from lrwatch.report import describe
 
     loaded = load(file)
+    describe(loaded)  # draws every curve, which finds amendments that cannot be joined
     click.echo(f"{file}: valid, experiment {loaded.experiment}, sha256 {loaded.sha256[:12]}")
 
 
