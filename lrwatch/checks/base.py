@@ -25,6 +25,7 @@ from lrwatch.contract.model import Contract
 from lrwatch.curve import Curve
 from lrwatch.findings import Finding, Severity
 from lrwatch.schedules.base import FloatArray
+from lrwatch.trace.align import Aligned as Aligned  # what `Check.aligned` is given
 from lrwatch.trace.model import Chunk, Damage, Event
 
 Scope = Literal["rank", "aligned", "run"]
@@ -62,24 +63,6 @@ class Batch:
     expected: Mapping[str, FloatArray] = field(default_factory=lambda: MappingProxyType({}))
     allowed: Mapping[str, FloatArray] = field(default_factory=lambda: MappingProxyType({}))
     curves: Mapping[str, Curve] = field(default_factory=lambda: MappingProxyType({}))
-
-
-@dataclass(frozen=True)
-class Aligned:
-    """The same updates of several workers.
-
-    Attributes:
-        updates: int64[n]. ranks: r of them, increasing.
-        columns: name → float64[r, n]; NaN where ``present`` is False.
-        present: bool[r, n], whether the worker has a row for the update.
-        quantum: column name → largest rounding unit of the stored values.
-    """
-
-    updates: NDArray[np.int64]
-    ranks: tuple[int, ...]
-    columns: Mapping[str, FloatArray]
-    present: NDArray[np.bool_]
-    quantum: Mapping[str, float]
 
 
 class Check:
