@@ -76,7 +76,7 @@ def _document(family: str, options: dict[str, Any], ctx: click.Context) -> dict[
         schedule.insert(0, {"linear": {"from": 0.0, "for": warmup}})
     return {
         "lrwatch": 1,
-        "experiment": "inline",
+        "experiment": "",  # of any run
         "clock": {"horizon": steps} if steps is not None else {},
         "lr": {"base": options["lr"], "schedule": schedule},
     }

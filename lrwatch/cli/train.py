@@ -29,11 +29,37 @@ _FAULT_LIST = "\n".join(
 @click.option("--steps", type=int, help="Stop after so many updates; the schedule stays.  [the horizon]")
 @click.option("--model", type=click.Choice(list(SIZES)), default="tiny", show_default=True, help="Size of the GPT.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of weights, data order and dropout.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where to train; auto takes CUDA where there is any.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="Of the forward and backward pass; fp16 scales the loss.",
+)
 @click.option("--resume", is_flag=True, help="Continue from the run directory's newest checkpoint, if it has one.")
-@click.option("--checkpoint-every", type=int, default=100, show_default=True, metavar="UPDATES")
-@click.option("--validate-every", type=int, default=50, show_default=True, metavar="UPDATES")
+@click.option(
+    "--checkpoint-every",
+    type=int,
+    default=100,
+    show_default=True,
+    metavar="UPDATES",
+    help="Updates from one checkpoint to the next.",
+)
+@click.option(
+    "--validate-every",
+    type=int,
+    default=50,
+    show_default=True,
+    metavar="UPDATES",
+    help="Updates from one validation to the next.",
+)
 @click.option("--inject", multiple=True, metavar="FAULT", help="Do something wrong, see below; repeatable.")
 @click.option("--port", type=int, help="Serve metrics from this port on.")
 @click.option("--stop-after-micro", type=int, metavar="N", help="As if SIGTERM arrived during micro-batch N.")

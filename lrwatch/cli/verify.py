@@ -91,18 +91,19 @@ def verify(
     contract, traces = _sort_out(ctx, paths, no_contract)
     mapping = dict(_pair(ctx, text) for text in columns)
 
-    from lrwatch import readers, report
+    from lrwatch.readers import open_trace
     from lrwatch.readers.base import Options
+    from lrwatch.report import render
     from lrwatch.report.base import Look
     from lrwatch.verify import verify as check
 
     options = Options(columns=mapping, lr_read=lr_read, first_step=first_step)
     with base.Progress() as progress:
-        found = check(contract, readers.open_trace(traces, trace_format, options), only=only or None, progress=progress)
+        found = check(contract, open_trace(traces, trace_format, options), only=only or None, progress=progress)
     severity = Severity[fail_on]
     to_file = output not in (None, "-")
     look = Look(severity, not to_file and base.colours(sys.stdout), to_file or base.shows_unicode(sys.stdout))
-    base.write(report.render(form, found, look), output, force)
+    base.write(render(form, found, look), output, force)
     return _exit_code(found.result, severity, allow_inconclusive)
 
 

@@ -58,7 +58,8 @@ def test_every_command_has_help(words: tuple[str, ...]) -> None:
         result = CliRunner().invoke(main, [*words, flag])
         assert result.exit_code == 0
         assert result.output.startswith(f"Usage: lrwatch {' '.join(words)}".rstrip() + " ")
-        assert all(len(line) <= 80 for line in result.output.splitlines())
+        wide = [line for line in result.output.splitlines() if len(line) > 80]
+        assert all(line.startswith("    ") for line in wide), wide  # examples are not wrapped
 
 
 @pytest.mark.parametrize("args", [["--help"], ["--version"], ["verify", "--help"], ["verify", "x.yaml", "y.yaml"]])
