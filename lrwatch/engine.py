@@ -371,6 +371,8 @@ class Session:
             group_alone=bool(bad) and bad != mine,
             stale=bool(identity) and compare(Identity.parse(identity), Identity.parse(usual)) == "mismatch",
             drifting=frozenset(c.partition("/")[2] for c in bad),
+            since_resume=segment > 0
+            and not any(r == rank and c == column and s < segment for r, c, s in self._drifting),
         )
 
     def doubtful(self) -> bool:

@@ -76,12 +76,14 @@ class Place:
     Attributes:
         rank_alone: most other workers keep the promise. group_alone: another group of the same worker keeps it.
         stale: the worker recorded another contract than the others. drifting: groups that differ, on this worker.
+        since_resume: the rows before the resume keep the promise, so the resume is what went wrong.
     """
 
     rank_alone: bool = False
     group_alone: bool = False
     stale: bool = False
     drifting: frozenset[str] = frozenset()
+    since_resume: bool = False
 
 
 @dataclass(frozen=True)

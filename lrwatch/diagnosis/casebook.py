@@ -16,6 +16,9 @@ from lrwatch.schedules.base import FloatArray
 MAX_SEGMENTS = 64
 """Segments with a memory of their own, per worker; the rows of later ones are checked all the same."""
 
+PATIENCE = 1.5
+"""Growth of the rows after which a diagnosis is tested again; a search costs a few tenths of a second."""
+
 POSITION = "sched"
 """The column name of the scheduler's own position."""
 
@@ -68,15 +71,16 @@ class Casebook:
     ) -> Diagnosis | None:
         """The cause of a deviation, from the kept rows of column ``source``; ``curves`` are the worker's, by column.
 
-        A diagnosis is kept as long as the rows that came since agree with it. None: nothing is remembered.
+        It is looked at again when the rows have grown by ``PATIENCE``, and kept while they agree with it. None:
+        nothing is remembered.
         """
         sketch = self._sketches.get((question.rank, source, question.segment))
         if sketch is None:
             return None
         seen, known = self._diagnoses.get(question.key, (0, None))
-        if known is None or (sketch.seen > seen and not _holds(known, Rows.of(_finite(sketch)))):
+        if known is None or (sketch.seen >= seen * PATIENCE and not _holds(known, Rows.of(_finite(sketch)))):
             known = self._fresh(question, sketch, curves, source, facts, place)
-        self._diagnoses[question.key] = (sketch.seen, known)
+            self._diagnoses[question.key] = (sketch.seen, known)
         return known
 
     def _fresh(
@@ -93,7 +97,7 @@ class Casebook:
         case = Case(
             curves[source],
             Rows.of(kept),
-            float(kept[bad[0], 0]) if len(bad) else 0.0,
+            float(kept[bad[0], FIELDS.index("t")]) if len(bad) else 0.0,
             facts,
             siblings={name.partition("/")[2]: c for name, c in curves.items() if _same_signal(name, source)},
             place=place,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -63,15 +63,20 @@ def _named(case: Case, fitting: list[Hypothesis], explains: float) -> Diagnosis:
         Cause(
             first.name,
             MappingProxyType(dict(first.params)),
-            confidence="ambiguous" if others or len(owners) > 1 else "high",
+            confidence="ambiguous" if others or len(owners) > 1 or first.notes.get("others") else "high",
             explains=explains,
             sentence=words.sentence(first, case.facts),
-            also_consistent=tuple(f"{h.name}: {words.sentence(h, case.facts)}" for h in others),
+            also_consistent=tuple(_beside(h, case) for h in others),
             missing_evidence=_missing(case, fitting, owners),
         ),
         first,
         first,
     )
+
+
+def _beside(h: Hypothesis, case: Case) -> str:
+    more = f" (or {h.notes['others']} other values)" if h.notes.get("others") else ""
+    return f"{h.name}: {words.sentence(h, case.facts)}{more}"
 
 
 def unexplained(case: Case, nearest: Hypothesis | None) -> Diagnosis:
@@ -92,17 +97,39 @@ def _explains(h: Hypothesis, case: Case) -> float:
 
 
 def _one_per_meaning(fitting: list[Hypothesis]) -> list[Hypothesis]:
-    """One hypothesis per name and main parameter: variants that the rows cannot tell apart mean the same bug."""
-    kept: dict[tuple[str, object], Hypothesis] = {}
+    """One hypothesis per cause, and none that a simpler one makes superfluous.
+
+    Where many parameters of one cause fit alike, the rows do not determine it; the first stands for all of them.
+    """
+    kept: dict[str, Hypothesis] = {}
     for h in fitting:
-        main = next(iter(h.params.values()), None)
-        main = round(float(main), 6) if isinstance(main, (int, float)) else main
-        kept.setdefault((h.name, main), h)
+        if h.name in kept:
+            known = kept[h.name]
+            if _main(known) != _main(h):
+                kept[h.name] = replace(known, notes={"others": int(known.notes.get("others", 0)) + 1})
+        else:
+            kept[h.name] = h
+    for name, simpler in _SIMPLER.items():
+        if name in kept and any(s in kept for s in simpler or kept.keys() - {name}):
+            del kept[name]
+    if "factor" in kept and "frozen" in kept and _main(kept["factor"]) == 0.0:
+        del kept["factor"]  # a curve frozen at zero
     return list(kept.values())
+
+
+_SIMPLER: dict[str, tuple[str, ...]] = {"affine": (), "group_ratio": ("group_swapped",)}
+"""Cause → causes that make it superfluous when they fit too; an empty tuple stands for any."""
+
+
+def _main(h: Hypothesis) -> object:
+    main = next(iter(h.params.values()), None)
+    return round(float(main), 6) if isinstance(main, (int, float)) else main
 
 
 def _missing(case: Case, fitting: list[Hypothesis], owners: list[str]) -> tuple[str, ...]:
     missing = []
+    if fitting[0].notes.get("others"):
+        missing.append(f"{fitting[0].notes['others']} other values fit as well; more rows would separate them")
     if len({h.name for h in fitting}) > 1 and not np.isfinite(case.rows.sched).any():
         missing.append("the scheduler's own position (pass scheduler= to lrwatch.watch) would tell them apart")
     if len(owners) > 1:

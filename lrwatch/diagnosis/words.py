@@ -57,7 +57,8 @@ def _factor(p: dict[str, Any], facts: Facts) -> str:
 
 
 def _horizon(p: dict[str, Any], facts: Facts) -> str:
-    return f"the schedule was planned to end at {p['horizon']:g}, the contract says {p['planned']:g}"
+    later = " or later" if "bound" in p else ""
+    return f"the schedule was planned to end at {p['horizon']:g}{later}, the contract says {p['planned']:g}"
 
 
 def _warmup(p: dict[str, Any], facts: Facts) -> str:

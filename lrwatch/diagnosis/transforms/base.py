@@ -15,6 +15,9 @@ Position = Callable[[Rows], FloatArray]
 Predict = Callable[[Rows], FloatArray]
 Transform = Callable[[Case], Iterator[Hypothesis]]
 
+MAX_LANDMARK_SPAN = 1e6
+"""Positions over which a staircase's steps are looked up."""
+
 SEARCH_ROWS = 256
 """Rows that a search looks at; the test afterwards looks at all."""
 
@@ -55,8 +58,27 @@ def loss(predicted: FloatArray, rows: Rows) -> float:
 
 
 def resumed(case: Case, name: str) -> str:
-    """The cause's name, ``…_at_resume`` when only the rows after a resume are concerned."""
-    return name if case.resumed_at is None else f"{name}_at_resume"
+    """The cause's name, ``…_at_resume`` when the rows before the resume were right."""
+    return f"{name}_at_resume" if case.place.since_resume else name
+
+
+def landmarks(case: Case) -> list[tuple[int, float]]:
+    """Changes of a staircase: (row just after an observed change, position at which the promise takes that value).
+
+    Empty for curves that move at every row; there a search finds what the changes would tell.
+    """
+    rows, end = case.rows, case.curve.horizon or float(case.rows.t[-1]) * 4.0 + 1.0
+    adjacent = np.flatnonzero((np.diff(rows.t) == 1.0) & (np.diff(rows.observed) != 0.0)) + 1
+    if not len(adjacent) or len(adjacent) > len(rows) / 8 or end > MAX_LANDMARK_SPAN:
+        return []
+    grid = np.arange(end)
+    promised = case.curve.at(grid)
+    found = []
+    for i in adjacent[:4].tolist():
+        same = np.abs(promised - rows.observed[i]) <= rows.allowed[i]
+        if same.any():
+            found.append((i, float(grid[np.argmax(same)])))
+    return found
 
 
 def tidy(x: float) -> int | float:

@@ -43,9 +43,15 @@ def horizon(case: Case) -> Iterator[Hypothesis]:
     grid = (last.start + last.length * np.geomspace(1.0 / 64.0, 64.0, 257)).tolist()
     for after in behaviours(case.curve):
         found = minimise(_loss_of_end(case.curve, after, thin), grid)
+        endless = bool(
+            np.all(
+                np.abs(case.rows.observed - _ending(case.curve, grid[-1], after).at(case.rows.t)) <= case.rows.allowed
+            )
+        )
         for end in dict.fromkeys((float(round(found)), found)):
             if end > last.start and end != planned:
                 extra = {"after": after} if after != last.after else {}
+                extra |= {"bound": "at least"} if endless else {}
                 yield Hypothesis(
                     resumed(case, "horizon"),
                     {"horizon": tidy(end), "planned": tidy(planned), **extra},
@@ -73,7 +79,7 @@ def past_horizon(case: Case) -> Iterator[Hypothesis]:
 
 def warmup_length(case: Case) -> Iterator[Hypothesis]:
     """The warm-up takes W' instead of W; the decay after it keeps its end, or its length."""
-    width = _warmup(case.curve)
+    width = _warmup(case)
     if width is None:
         return
     thin = case.rows.thin(SEARCH_ROWS)
@@ -118,7 +124,7 @@ def _warmed(new: float, keeps: str) -> Change:
 
 def warmup_missing(case: Case) -> Iterator[Hypothesis]:
     """No warm-up: its steps at the peak, or the decay from step 0 on (over its own length, or up to the end)."""
-    width = _warmup(case.curve)
+    width = _warmup(case)
     if width is None:
         return
     peak = float(case.curve.at(np.array([width]))[0])
@@ -139,7 +145,7 @@ def warmup_missing(case: Case) -> Iterator[Hypothesis]:
 
 def warmup_origin(case: Case) -> Iterator[Hypothesis]:
     """Another of the usual conventions for the first and last value of a linear warm-up."""
-    width = _warmup(case.curve)
+    width = _warmup(case)
     if width is None or case.curve.phases[0].family != "linear":
         return
     first = case.curve.phases[0]
@@ -162,7 +168,7 @@ def _first_becomes(phase: Phase) -> Change:
 
 def warmup_shape(case: Case) -> Iterator[Hypothesis]:
     """A logarithmic warm-up, ln(1+t)/ln(W), where a linear one is promised."""
-    width = _warmup(case.curve)
+    width = _warmup(case)
     if width is None or width < 2:
         return
     low, peak = (float(v) for v in case.curve.at(np.array([0.0, width])))
@@ -174,10 +180,10 @@ def warmup_shape(case: Case) -> Iterator[Hypothesis]:
     yield Hypothesis("warmup_shape", {"shape": "logarithmic"}, predict)
 
 
-def _warmup(curve: Curve) -> float | None:
-    """Length of the warm-up: a first phase that ends higher than it begins."""
-    first = curve.phases[0]
-    if first.end is None or len(curve.phases) < 2:
+def _warmup(case: Case) -> float | None:
+    """Length of the warm-up, a first phase that ends higher than it begins, if any row lies in it."""
+    curve, first = case.curve, case.curve.phases[0]
+    if first.end is None or len(curve.phases) < 2 or case.rows.t[0] >= first.end:
         return None
     begin, end = curve.at(np.array([0.0, first.end]))
     return float(first.end) if end > begin else None

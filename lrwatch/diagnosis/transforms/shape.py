@@ -24,6 +24,9 @@ from lrwatch.schedules import families
 DECAYS = ("linear", "cosine", "polynomial")
 """Families that go from one value to another within a length, and can stand for each other."""
 
+POWERS = (2.0, 0.5, 3.0)
+"""Powers of a polynomial decay in use; 1 is linear."""
+
 
 def floor(case: Case) -> Iterator[Hypothesis]:
     """The last phase decays to another value, or is cut off at the promised one."""
@@ -105,8 +108,13 @@ def wrong_family(case: Case) -> Iterator[Hypothesis]:
         family = families()[name]
         params: dict[str, Any] = {p.name: _default(p.default) for p in family.params}
         params |= {k: last.params[k] for k in ("from", "to") if k in last.params and k in params}
-        curve = case.curve.with_last_phase(family=name, params=MappingProxyType(params), after=family.after[0])
-        yield Hypothesis("wrong_family", {"family": name, "promised": last.family}, following(curve))
+        for power in POWERS if "power" in params else (None,):
+            params |= {"power": power} if power else {}
+            curve = case.curve.with_last_phase(
+                family=name, params=MappingProxyType(dict(params)), after=family.after[0]
+            )
+            shown = {"family": name, "promised": last.family} | ({"power": power} if power else {})
+            yield Hypothesis("wrong_family", shown, following(curve))
 
 
 def affine(case: Case) -> Iterator[Hypothesis]:

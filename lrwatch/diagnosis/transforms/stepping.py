@@ -16,7 +16,16 @@ import numpy as np
 
 from lrwatch.diagnosis.case import Case, Hypothesis
 from lrwatch.diagnosis.search import best_integer, minimise, simple_fraction
-from lrwatch.diagnosis.transforms.base import SEARCH_ROWS, Position, Transform, loss, moved, resumed, tidy
+from lrwatch.diagnosis.transforms.base import (
+    SEARCH_ROWS,
+    Position,
+    Transform,
+    landmarks,
+    loss,
+    moved,
+    resumed,
+    tidy,
+)
 
 MAX_PERIODS = 16
 """Periods tried where the trace suggests some and the run's numbers do not."""
@@ -24,8 +33,8 @@ MAX_PERIODS = 16
 
 def rate(case: Case) -> Iterator[Hypothesis]:
     """O(t) = E(k·t), or from a resume at r on, E(r + k·(t - r))."""
-    origins = [0.0] if case.resumed_at is None else [0.0, case.resumed_at]
-    for origin in origins:
+    origins = [0.0] if case.resumed_at is None else [case.resumed_at, 0.0]
+    for origin in origins[:1] if case.place.since_resume else origins:
         for k in _rates(case, origin):
             if k > 0 and k != 1.0:
                 params = {"k": tidy(k)} | ({"from": tidy(origin)} if origin else {})
@@ -47,7 +56,19 @@ def _rates(case: Case, origin: float) -> list[float]:
     thin = rows.thin(SEARCH_ROWS)
     grid = np.geomspace(1.0 / 128.0, 128.0, 257)
     found = minimise(lambda k: loss(case.curve.at(origin + k * (thin.t - origin)), thin), grid.tolist())
-    return list(dict.fromkeys([*guesses, simple_fraction(found)]))
+    near = [f for i, t in landmarks(case) if (f := _simplest(t - origin, rows.t[i] - origin)) is not None]
+    return list(dict.fromkeys([*guesses, simple_fraction(found), *near]))
+
+
+def _simplest(expected: float, observed: float) -> float | None:
+    """The simplest k for which a change expected at one position shows at another: k·(o - 1) < e ≤ k·o."""
+    if expected <= 0 or observed <= 1:
+        return None
+    for q in range(1, 65):
+        p = int(np.ceil(q * expected / observed))
+        if p * (observed - 1) < q * expected:
+            return p / q
+    return None
 
 
 def offset(case: Case) -> Iterator[Hypothesis]:
@@ -63,8 +84,10 @@ def offset(case: Case) -> Iterator[Hypothesis]:
         candidates |= dict.fromkeys((-1.0, 1.0, -2.0, 2.0, float(found)))
         if r is not None:
             candidates |= dict.fromkeys([r, *(r / n - r for n in case.facts.owners().values())])
+        candidates |= dict.fromkeys(landmark - rows.t[i] for i, landmark in landmarks(case))
     for d in candidates:
-        if d != 0.0 and (r is None or d != -r):  # that one is a restart
+        restart, clamped = r is not None and d == -r, rows.t[-1] + d <= 0.0
+        if d != 0.0 and not restart and not clamped:
             yield from moved(case, resumed(case, "offset"), {"d": tidy(d)}, _ahead(d))
 
 
@@ -75,7 +98,7 @@ def _ahead(d: float) -> Position:
 def frozen(case: Case) -> Iterator[Hypothesis]:
     """O(t) = E(min(t, s)): the scheduler was not stepped after s."""
     s, name = case.first_bad - 1.0, "frozen"
-    if case.resumed_at is not None and case.first_bad <= case.resumed_at + 1:
+    if case.place.since_resume and case.resumed_at is not None and case.first_bad <= case.resumed_at + 1:
         s, name = case.resumed_at, "frozen_at_resume"
     known = np.isfinite(case.rows.sched)
     if known.any():
@@ -148,4 +171,4 @@ def _periods(case: Case, *, steps: bool) -> list[float]:
     return [w for w in found if w > 1.0]
 
 
-TRANSFORMS: tuple[Transform, ...] = (rate, offset, skipped_updates, frozen, extra_per_epoch, modulo, staircase)
+TRANSFORMS: tuple[Transform, ...] = (frozen, rate, offset, skipped_updates, extra_per_epoch, modulo, staircase)
