@@ -43,7 +43,7 @@ def document(report: Report, look: Look) -> dict[str, Any]:
             "damage": stats.damage,
         },
         "checks": [{"slug": run.slug, "status": run.status, "why": run.why or None} for run in result.checks],
-        "findings": [_finding(f) for f in ordered(result.findings)],
+        "findings": [finding_data(f) for f in ordered(result.findings)],
         "sensitivity": None
         if sensitivity is None
         else {
@@ -55,7 +55,8 @@ def document(report: Report, look: Look) -> dict[str, Any]:
     }
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def finding_data(finding: Finding) -> dict[str, Any]:
+    """A finding as plain data; it may hold numbers that need ``plain`` before they are JSON."""
     return {
         "code": finding.code,
         "slug": finding.slug,
