@@ -29,7 +29,7 @@ from lrwatch.curve import Curve, Metric
 from lrwatch.diagnosis.case import Facts, Place, Rows
 from lrwatch.diagnosis.casebook import POSITION, Casebook, Question
 from lrwatch.diagnosis.causes import CAUSES
-from lrwatch.diagnosis.evidence import FIELDS
+from lrwatch.diagnosis.evidence import FIELDS, Columns
 from lrwatch.errors import LrwatchError, NotCheckable, did_you_mean
 from lrwatch.findings import Finding
 from lrwatch.result import CheckRun, Result, Sensitivity, Series, Stats, merged
@@ -227,21 +227,24 @@ class Session:
         chunk = batch.chunk
         steps = chunk.columns["update"].astype(np.float64)
         t = batch.t if batch.t is not None else steps
-        used, blank = _used(chunk), np.full(len(t), np.nan)
-        sched, attempt = _or_nan(chunk, "sched"), _or_nan(chunk, "attempt")
+        sched, attempt = (
+            chunk.columns.get(c, _ABSENT) if c not in chunk.missing else _or_nan(chunk, c) for c in ("sched", "attempt")
+        )
+        used = _used(chunk)
         ratio, values, expectations = 0.0, {}, {}
         for signal in SIGNALS:
             for group, observed in chunk.signals(signal).items():
                 name = f"{signal}/{group}"
-                expected, limit = batch.expected.get(name, blank), batch.allowed.get(name, blank)
                 values[name] = float(observed[-1])
+                deviation, limit = np.zeros(len(t)), batch.allowed.get(name, _ABSENT)
                 if name in batch.expected:
-                    expectations[name] = float(expected[-1])
+                    expectations[name] = float(batch.expected[name][-1])
                     ratio = max(ratio, abs(values[name] - expectations[name]) / worker.peaks[name])
-                with np.errstate(invalid="ignore", divide="ignore"):
-                    deviation = np.where(np.isfinite(expected), np.abs(observed - expected) / limit, 0.0)
-                rows = np.column_stack([t, steps, observed, limit, deviation, sched, attempt])
-                self._book.remember(chunk.rank, name, chunk.segment, rows[used & chunk.present(name)])
+                    with np.errstate(invalid="ignore", divide="ignore"):
+                        deviation = np.abs(observed - batch.expected[name]) / limit
+                rows = Columns(dict(zip(FIELDS, (t, steps, observed, limit, deviation, sched, attempt), strict=True)))
+                keep = used & chunk.present(name)
+                self._book.remember(chunk.rank, name, chunk.segment, rows if keep.all() else rows.where(keep))
         worker.newest = Newest(int(steps[-1]), float(t[-1]), values, expectations, ratio)
 
     # -- saying -------------------------------------------------------------------------------------
@@ -394,6 +397,9 @@ class Session:
                 values = (batch.t, steps, item.columns[column], batch.allowed[column])
                 rows = Rows(*(v[keep] for v in (*values, _or_nan(item, "sched"), _or_nan(item, "attempt"))))
                 self._book.test(item.rank, column, item.segment, rows, worker.curves[column], worker.facts)
+
+
+_ABSENT = np.float64("nan")
 
 
 def _chosen(only: Collection[str] | None) -> dict[str, type[Check]]:

@@ -10,7 +10,7 @@ import numpy as np
 from lrwatch.curve import Curve
 from lrwatch.diagnosis.case import Case, Facts, Place, Rows
 from lrwatch.diagnosis.diagnose import Diagnosis, diagnose, diagnose_position, unexplained
-from lrwatch.diagnosis.evidence import FIELDS, Sketch
+from lrwatch.diagnosis.evidence import FIELDS, Columns, Sketch
 from lrwatch.schedules.base import FloatArray
 
 MAX_SEGMENTS = 64
@@ -51,11 +51,11 @@ class Casebook:
         self._begins: dict[tuple[int, int], float] = {}
         self._diagnoses: dict[tuple[int, str, int], tuple[int, Diagnosis]] = {}
 
-    def remember(self, rank: int, column: str, segment: int, rows: FloatArray) -> None:
-        """Take in rows, float64[n, len(FIELDS)], of one column, in recorded order."""
+    def remember(self, rank: int, column: str, segment: int, rows: Columns) -> None:
+        """Take in rows of one column, in recorded order."""
         if not len(rows) or (segment >= MAX_SEGMENTS and (rank, column, segment) not in self._sketches):
             return
-        self._begins.setdefault((rank, segment), float(rows[0, 0]))
+        self._begins.setdefault((rank, segment), float(rows.values["t"][0]))
         self._sketches.setdefault((rank, column, segment), Sketch()).add(rows)
 
     def columns(self, rank: int) -> list[str]:

@@ -9,9 +9,11 @@ survives, and the shape of the curve does too.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lrwatch.schedules.base import FloatArray
 
@@ -20,6 +22,28 @@ BUCKETS = 512
 KNOTS = 128
 FIELDS = ("t", "update", "observed", "allowed", "deviation", "sched", "attempt")
 """Columns of a kept row; ``deviation`` is |O - E| / allowed, ``sched`` and ``attempt`` are NaN when not recorded."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Rows as columns: every name of ``FIELDS`` → float64[n], or one number for all rows."""
+
+    values: Mapping[str, FloatArray]
+
+    def __len__(self) -> int:
+        return len(self.values["t"])
+
+    def pick(self, at: NDArray[np.intp]) -> FloatArray:
+        """The rows at these places, float64[k, len(FIELDS)]; the only point where rows are copied out."""
+        rows = np.empty((len(at), len(FIELDS)))
+        for i, name in enumerate(FIELDS):
+            value = self.values[name]
+            rows[:, i] = value[at] if np.ndim(value) else value
+        return rows
+
+    def where(self, keep: NDArray[np.bool_]) -> Columns:
+        """Only the rows that ``keep``, bool[n], says."""
+        return Columns({k: v[keep] if np.ndim(v) else v for k, v in self.values.items()})
 
 
 @dataclass
@@ -37,44 +61,52 @@ class Sketch:
     seen: int = 0
     last: FloatArray | None = None
 
-    def add(self, rows: FloatArray) -> None:
-        """Take in rows, float64[n, len(FIELDS)], in recorded order."""
-        if not len(rows):
+    def add(self, rows: Columns) -> None:
+        """Take in rows in recorded order."""
+        n = len(rows)
+        if not n:
             return
         if self.heads < HEAD:
-            part = rows[: HEAD - self.heads]
+            part = rows.pick(np.arange(min(n, HEAD - self.heads)))
             self.head.append(part)
             self.heads += len(part)
-        self._mark(rows if self.last is None else np.concatenate([self.last[None], rows]))
-        index = np.arange(self.seen, self.seen + len(rows)) // self.width
-        self.seen += len(rows)
-        self.last = rows[-1]
+        self._mark(rows)
+        self.seen += n
         while self.seen > BUCKETS * self.width:
             self.width *= 2
             self._halve()
-            index //= 2
-        starts = np.flatnonzero(np.r_[True, np.diff(index) > 0])
-        deviation = np.nan_to_num(rows[:, FIELDS.index("deviation")], nan=np.inf)
-        worst = np.maximum.reduceat(deviation, starts)
-        ends = np.r_[starts[1:], len(rows)]
-        for a, b, top in zip(starts, ends, worst, strict=True):
-            key = int(index[a])
-            self.first.setdefault(key, rows[a])
-            row = rows[a + int(np.argmax(deviation[a:b] == top))]
-            self._keep_worst(key, row)
+        begin = self.seen - n
+        first_key = begin // self.width
+        starts = np.maximum(np.arange(first_key, (self.seen - 1) // self.width + 1) * self.width - begin, 0)
+        deviation = np.nan_to_num(rows.values["deviation"], nan=np.inf)
+        top = np.maximum.reduceat(deviation, starts)
+        at = [
+            a + int(np.argmax(deviation[a:b])) if t > 0 else a
+            for a, b, t in zip(starts.tolist(), [*starts[1:].tolist(), n], top, strict=True)
+        ]
+        firsts, worsts = rows.pick(starts), rows.pick(np.array(at))
+        for key, first, worst in zip(range(first_key, first_key + len(starts)), firsts, worsts, strict=True):
+            self.first.setdefault(key, first)
+            self._keep_worst(key, worst)
+        self.last = rows.pick(np.array([n - 1]))[0]
 
-    def _mark(self, rows: FloatArray) -> None:
+    def _mark(self, rows: Columns) -> None:
         """Keep the first row that deviates and the changes of value, each with the row before it."""
-        deviates = rows[:, FIELDS.index("deviation")] > 1.0
-        if self.edge is None and deviates.any():
-            i = int(np.argmax(deviates))
-            self.edge = rows[max(i - 1, 0) : i + 1]
+        if self.edge is None:
+            deviates = rows.values["deviation"] > 1.0
+            if deviates.any():
+                i = int(np.argmax(deviates))
+                before = [] if i or self.last is None else [self.last[None]]
+                self.edge = np.concatenate([*before, rows.pick(np.arange(max(i - 1, 0), i + 1))])
         if self.changes < KNOTS:
-            observed = rows[:, FIELDS.index("observed")]
+            observed = rows.values["observed"]
+            if self.last is not None and observed[0] != self.last[FIELDS.index("observed")]:
+                self.knots.append(self.last[None])
+                self.knots.append(rows.pick(np.array([0])))
+                self.changes += 1
             at = np.flatnonzero(observed[1:] != observed[:-1])[: KNOTS - self.changes]
             self.changes += len(at)
-            if len(at):
-                self.knots.append(rows[np.unique(np.concatenate([at, at + 1]))])
+            self.knots.append(rows.pick(np.unique(np.concatenate([at, at + 1]))))
 
     def _keep_worst(self, key: int, row: FloatArray) -> None:
         i = FIELDS.index("deviation")
