@@ -1,0 +1,95 @@
+"""What ``watch`` is given → what the agent works with. Everything that can be wrong is found here, before training."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from lrwatch import contract as contracts
+from lrwatch.contract.model import Contract
+from lrwatch.errors import LrwatchError, did_you_mean
+from lrwatch.findings import Severity
+
+Group = Mapping[str, Any]
+Name = Callable[[int, Group], str]
+
+COMPANIONS: Final[Mapping[str, Callable[[Group], Any]]] = {
+    "weight_decay": lambda group: group["weight_decay"],
+    "momentum": lambda group: group["momentum"] if "momentum" in group else group["betas"][0],
+}
+"""Signals besides the learning rate; recorded where the contract promises them."""
+
+
+def unwrapped(optimizer: Any) -> Any:
+    """The optimizer at the end of a chain of ``.optimizer``, which has the parameter groups and the hooks.
+
+    Accelerate's wrapper passes for an Optimizer and has no hooks of its own. Raises LrwatchError without groups.
+    """
+    inner = optimizer
+    while hasattr(getattr(inner, "optimizer", None), "param_groups") and inner.optimizer is not inner:
+        inner = inner.optimizer
+    if not isinstance(getattr(inner, "param_groups", None), list):
+        raise LrwatchError(
+            f"watch() needs an optimizer with param_groups, got {type(optimizer).__name__}; pass the optimizer itself, "
+            "e.g. watch(trainer.optimizer)"
+        )
+    return inner
+
+
+def with_position(scheduler: Any) -> Any:
+    """The scheduler, or the one inside its wrappers, that knows its ``last_epoch``; None where none does."""
+    while scheduler is not None and not hasattr(scheduler, "last_epoch"):
+        scheduler = getattr(scheduler, "scheduler", None)
+    return scheduler
+
+
+def promise(contract: str | os.PathLike[str] | Mapping[str, Any] | Contract | None) -> Contract | None:
+    """A contract from its path, from plain data, or as it is. Raises ContractError."""
+    if contract is None or isinstance(contract, Contract):
+        return contract
+    if isinstance(contract, Mapping):
+        return contracts.from_document(contract)
+    return contracts.load(os.fspath(contract))
+
+
+def severity(fail_on: str | Severity | None) -> Severity | None:
+    """Raises LrwatchError on an unknown word."""
+    if fail_on is None or isinstance(fail_on, Severity):
+        return fail_on
+    words = [s.name for s in Severity]
+    if fail_on not in words:
+        raise LrwatchError(f"fail_on={fail_on!r}: must be one of {', '.join(words)}{did_you_mean(fail_on, words)}")
+    return Severity[fail_on]
+
+
+def naming(groups: Sequence[Group], names: Sequence[str] | None) -> Name:
+    """How parameter groups are called: as the caller says, by their ``name``, else by their index.
+
+    Raises:
+        LrwatchError: fewer or more names than groups, or one name twice.
+    """
+    if names is not None and len(names) != len(groups):
+        raise LrwatchError(f"group_names has {len(names)} names for {len(groups)} parameter groups; give one for each")
+    given = list(names or ())
+
+    def name(index: int, group: Group) -> str:
+        if index < len(given):
+            return given[index]
+        return str(group.get("name") or index)
+
+    called = [name(i, g) for i, g in enumerate(groups)]
+    twice = sorted({n for n in called if called.count(n) > 1})
+    if twice:
+        raise LrwatchError(
+            f"two parameter groups are called {twice[0]!r}; name them apart by their \"name\" or by group_names="
+        )
+    return name
+
+
+def unused_groups(contract: Contract | None, called: Sequence[str]) -> list[str]:
+    """Groups that the contract has a promise for and the optimizer does not have."""
+    if contract is None:
+        return []
+    lr = contract.signals.get("lr")
+    return [name for name in (lr.groups if lr else ()) if name.rpartition("/")[2] not in called and name not in called]

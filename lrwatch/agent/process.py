@@ -1,0 +1,51 @@
+"""What outlives a single watch: forks of the process, and its end."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import weakref
+from typing import Any, Protocol
+
+
+class Member(Protocol):
+    """A watch, as the process sees it."""
+
+    def _abandon(self) -> None: ...
+    def _close(self, outcome: str) -> bool: ...
+
+
+_live: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def join(member: Member) -> None:
+    """From now on, tell it about forks and the end of the process."""
+    _live.add(member)
+
+
+def leave(member: Member) -> None:
+    _live.discard(member)
+
+
+def members() -> list[Any]:
+    """All that are running."""
+    return list(_live)
+
+
+def _in_child() -> None:
+    """The parent goes on recording; its copy in the child must not."""
+    for member in members():
+        member._abandon()
+    _live.clear()
+
+
+def _at_exit() -> None:
+    """Nobody closed these. An exception that ended the process is still to be seen here."""
+    error = getattr(sys, "last_value", None)
+    for member in members():
+        member._close("failed" if isinstance(error, Exception) else "interrupted")
+
+
+os.register_at_fork(after_in_child=_in_child)
+atexit.register(_at_exit)

@@ -1,0 +1,424 @@
+"""The training thread's side of a watch: it appends to a ring, and nothing here waits, raises or talks to anybody.
+
+    optimizer.step()   → ``before_update`` (a pre-step hook) opens a row: the values that this update uses
+    watch.step(loss)   → ``step`` closes it: counters, loss, gradient norm, time
+
+What can be odd between the two, and what is made of it:
+
+* a hook without a ``step`` after it: the row is closed by the next hook, without loss;
+* a ``step`` without a hook, and a loss scaler that says why: an update that was attempted and skipped;
+* a ``step`` without a hook otherwise: remembered, and forgotten if a hook comes again (``watch.step`` per
+  micro-batch); after ``PATIENCE`` in a row the hook is taken for dead (a CUDA graph, a replaced optimizer) and values
+  are read in ``step``: a new segment, marked ``after``;
+* a fused optimizer that skips by itself: its ``found_inf`` tells, perhaps only when it has arrived from the device.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from time import time
+from typing import Any, Final
+
+from lrwatch.agent.notes import (
+    ATTEMPT,
+    SCHED,
+    SKIPPED,
+    UPDATE,
+    VALUES,
+    Columns,
+    Item,
+    Later,
+    Note,
+    describe,
+    dtype,
+    plain,
+)
+from lrwatch.agent.origin import Origin
+from lrwatch.agent.skips import skip_evidence
+from lrwatch.agent.waiting import Held, Waiting, truth
+
+CAPACITY: Final = 65536
+"""Rows that fit into the ring; the worker empties it several times a second."""
+PATIENCE: Final = 3
+"""Calls of ``step`` without a hook after which the hook is taken for dead."""
+
+Group = Mapping[str, Any]
+
+
+class NoScheduler:
+    """Stands in where no scheduler was given."""
+
+    last_epoch = None
+
+
+class Recorder:
+    """Reads one optimizer.
+
+    Args:
+        optimizer: unwrapped, has ``param_groups``. scheduler, scaler: torch's, or None.
+        name: index and group → the group's name. companions: further signals → how to read them from a group.
+        locate: where the run begins; asked once, before the first row.
+        accumulate: micro-batches per update, where known.
+    """
+
+    def __init__(
+        self,
+        optimizer: Any,
+        *,
+        scheduler: Any,
+        scaler: Any,
+        name: Callable[[int, Group], str],
+        companions: Mapping[str, Callable[[Group], Any]],
+        locate: Callable[[], Origin],
+        accumulate: int | None = None,
+        capacity: int = CAPACITY,
+    ):
+        self.ring: deque[Item] = deque()
+        self.notices: deque[str] = deque()
+        self.update = self.attempt = 0
+        self.micros: int | None = None
+        self.dropped = self.errors = 0
+        self.started = self.closed = False
+        self._optimizer, self._scheduler = optimizer, scheduler
+        self._scaler = scaler if scaler is not None and getattr(scaler, "is_enabled", lambda: True)() else None
+        self._position: Any = NoScheduler if scheduler is None else scheduler
+        self._name, self._companions, self._locate, self._capacity = name, companions, locate, capacity
+        self._device: Any = None
+        self._tensor: Any = NoScheduler
+        if "torch" in sys.modules:
+            from lrwatch.agent import device
+
+            self._device, self._tensor = device, device.Tensor
+        self._width = 0
+        self._open: list[Any] | None = None
+        self._sched: Any = None
+        self._fused = bool(getattr(optimizer, "_step_supports_amp_scaling", False))
+        self._found_inf: Any = None
+        self._odd = False
+        """This row, or one before it, needs more than an append."""
+        self._waiting = Waiting()
+        self._early: list[Note] = []
+        self._idle: list[list[Any]] = []
+        self._idle_calls = 0
+        self._patience = 2 * accumulate if accumulate is not None and accumulate > 1 else PATIENCE
+        self._after = False
+        self._handle: Any = None
+        self._attach()
+
+    # -- the two calls of every update ----------------------------------------------------------------
+
+    def before_update(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        """The pre-step hook: opens a row with the values that this update uses."""
+        if self.closed:
+            return
+        try:
+            if self._open is not None or self._idle or self._after or not self.started:
+                self._before_unusual()
+            groups = optimizer.param_groups
+            if len(groups) != self._width:
+                self._regroup(groups)
+            if self._width == 1 and not self._companions:
+                lr = groups[0]["lr"]
+                self._open = [lr if lr.__class__ is float else self._value(lr)]
+            else:
+                self._open = self._read(groups)
+            self._sched = self._position.last_epoch
+            if self._fused:
+                self._see_found_inf(optimizer)
+        except Exception:
+            self.errors += 1
+
+    def step(
+        self,
+        loss: Any = None,
+        grad_norm: Any = None,
+        *,
+        epoch: Any = None,
+        samples: Any = None,
+        tokens: Any = None,
+    ) -> None:
+        """Close the row of an update."""
+        if self.closed:
+            return
+        try:
+            if loss.__class__ is not float and loss is not None:
+                loss = self._value(loss)
+            if grad_norm.__class__ is not float and grad_norm is not None:
+                grad_norm = self._value(grad_norm)
+            values = self._open
+            if values is None:
+                self._without_hook(loss, grad_norm, epoch, samples, tokens)
+                return
+            self._open = None
+            update, attempt = self.update, self.attempt
+            row = (
+                update, attempt, self.micros, self._sched, time(), loss, grad_norm, epoch, samples, tokens, None, values
+            )  # fmt: skip
+            self.update, self.attempt = update + 1, attempt + 1
+            if self._odd:
+                self._hold(list(row))
+            elif len(self.ring) < self._capacity:
+                self.ring.append(row)
+            else:
+                self.dropped += 1
+        except Exception:
+            self.errors += 1
+
+    # -- rare calls -------------------------------------------------------------------------------------
+
+    def micro(self) -> None:
+        """Count one backward pass."""
+        self.micros = (self.micros or 0) + 1
+
+    def event(self, kind: str, fields: Mapping[str, Any]) -> None:
+        """Something happened between two updates; its numbers are taken by value, tensors among them."""
+        if self.closed:
+            return
+        try:
+            later: list[Later] = []
+            note = Note(kind, self.update + (self._open is not None), time(), plain(fields, self._value, later))
+            if not self.started:
+                for container, key, copy in later:
+                    container[key] = copy.value if copy.settled(wait=True) else None
+                self._early.append(note)
+                return
+            self._waiting.note(note, later)
+            self._release()
+        except Exception:
+            self.errors += 1
+
+    def position(self) -> Origin:
+        """The counters after the updates so far. Waits for what waits for a device."""
+        self._release(wait=True)
+        if not self.started:
+            return self._locate()
+        opened = self._open is not None
+        return Origin(self.update + opened, self.attempt + opened, "state", self.micros)
+
+    def restart(self, origin: Origin) -> None:
+        """Go on from other counters, in a new segment: a checkpoint was restored in mid-run."""
+        self._close_row()
+        self._release(wait=True)
+        self._begin(origin)
+
+    def close(self, outcome: str) -> None:
+        """No more rows: detach, let out what waits, and end with an event."""
+        if self.closed:
+            return
+        try:
+            if self._handle is not None:
+                self._handle.remove()
+            self._close_row()
+            if self._idle and not self.started:  # a run of fewer updates than the patience
+                self._fall_back()
+            self._start()
+            self._release(wait=True)
+            self._put(Note("end", self.update, time(), {"outcome": outcome}))
+        except Exception:
+            self.errors += 1
+        self.closed = True
+
+    def abandon(self) -> None:
+        """In a forked child: record nothing, keep nothing."""
+        self.closed = True
+        for kept in (self.ring, self.notices, self._waiting, self._early, self._idle):
+            kept.clear()
+
+    def names(self) -> tuple[str, ...]:
+        """The groups' names, in order."""
+        return tuple(self._name(i, g) for i, g in enumerate(self._optimizer.param_groups))
+
+    # -- beginning ----------------------------------------------------------------------------------------
+
+    def _attach(self) -> None:
+        register = getattr(self._optimizer, "register_step_pre_hook", None)
+        if register is None:
+            self._after = True
+            self.notices.append(
+                f"{type(self._optimizer).__name__} has no step hooks: learning rates are read in watch.step(), after "
+                "the update; call it before scheduler.step()"
+            )
+            return
+        if self._device is not None:
+            self._device.untraced(Recorder.before_update, Recorder._read, Recorder._value)
+        self._handle = register(self.before_update)
+
+    def _start(self) -> None:
+        if self.started:
+            return
+        origin = self._locate()
+        if origin.sentence:
+            self.notices.append(origin.sentence)
+        self._begin(origin)
+        for note in self._early:
+            note.update = self.update
+            self._put(note)
+        self._early.clear()
+
+    def _begin(self, origin: Origin) -> None:
+        self.update, self.attempt = origin.update, origin.attempt
+        if origin.micro is not None:
+            self.micros = origin.micro
+        self._segment(origin)
+        self.started = True
+
+    def _segment(self, origin: Origin) -> None:
+        """Say that a new segment begins, and how it is to be read."""
+        groups = self._optimizer.param_groups
+        fields: dict[str, Any] = {
+            "origin": origin.how,
+            "lr_read": "after" if self._after else "used",
+            "groups": list(self.names()),
+            "dtype": dtype(groups),
+            **describe(self._scheduler),
+        }
+        if self.micros is not None:
+            fields["micro"] = self.micros
+        kind = "resume" if self.started else "start"
+        self._put(Note(kind, origin.update, time(), fields))
+        self._regroup(groups)
+
+    def _regroup(self, groups: Sequence[Group]) -> None:
+        self._width = len(groups)
+        names = self.names()
+        self._put(Columns(tuple(f"{signal}/{name}" for signal in ("lr", *self._companions) for name in names)))
+
+    # -- reading ------------------------------------------------------------------------------------------
+
+    def _read(self, groups: Sequence[Group]) -> list[Any]:
+        values = [lr if (lr := g["lr"]).__class__ is float else self._value(lr) for g in groups]
+        for read in self._companions.values():
+            values += [self._value(read(g)) for g in groups]
+        return values
+
+    def _value(self, x: Any) -> Any:
+        """A float, a copy that is still on its way, None when there is no number in ``x``."""
+        try:
+            if isinstance(x, self._tensor):
+                x = self._device.read(x)
+                if x.__class__ is not float and x is not None:
+                    self._odd = True
+                return x
+            if x is None:
+                return None
+            if isinstance(x, (str, bytes)):
+                raise TypeError("text is no number")
+            return float(x)
+        except Exception:
+            self.errors += 1
+            return None
+
+    def _see_found_inf(self, optimizer: Any) -> None:
+        """A fused optimizer is told by GradScaler whether to skip, just before it steps."""
+        found = getattr(optimizer, "found_inf", None)
+        if found is not None:
+            found = self._value(found)
+            self._odd = self._odd or bool(found)
+        self._found_inf = found
+
+    # -- odd rows -----------------------------------------------------------------------------------------
+
+    def _before_unusual(self) -> None:
+        if self._idle:
+            self._idle_calls += len(self._idle)
+            self._idle.clear()
+            if self._idle_calls <= PATIENCE:
+                self.notices.append(
+                    "watch.step() was called without an optimizer step before it; that is no update. Call it once per "
+                    "update (watch.micro() counts micro-batches), and pass scaler= if a loss scaler skips updates"
+                )
+        if self._after:  # hooks are back
+            self._after = False
+            self._patience *= 4
+            if self.started:
+                self._segment(Origin(self.update, self.attempt, "state"))
+        self._start()
+        self._close_row()
+
+    def _close_row(self) -> None:
+        """Close an open row that nobody closed."""
+        if self._open is not None:
+            self.step()
+
+    def _without_hook(self, *given: Any) -> None:
+        row = [0, 0, self.micros, self._position.last_epoch, time(), *given, None, None]
+        if self._scaler is not None and not self._after:
+            self._hold(row, skip_evidence(self._scaler, self._optimizer, self._value))
+            return
+        groups = self._optimizer.param_groups
+        if self._after:
+            self._start()
+            if len(groups) != self._width:
+                self._regroup(groups)
+        row[VALUES] = self._read(groups)
+        if self._after:
+            self._count(row)
+        else:
+            self._wait_for_hook(row)
+
+    def _wait_for_hook(self, row: list[Any]) -> None:
+        self._idle.append(row)
+        if len(self._idle) >= self._patience:
+            self._fall_back()
+
+    def _fall_back(self) -> None:
+        """The hook is dead: what was seen without it were updates."""
+        self._after, rows = True, self._idle
+        self._idle = []
+        if self.started:
+            self._segment(Origin(self.update, self.attempt, "state"))
+        else:
+            self._start()
+        for row in rows:
+            self._count(row)
+        self.notices.append(
+            f"no optimizer step was seen in {len(rows)} updates (a CUDA graph, or another optimizer?): learning rates "
+            "are read in watch.step() from now on, after the update"
+        )
+
+    def _count(self, row: list[Any]) -> None:
+        """A row without a hook is an update after all."""
+        row[UPDATE], row[ATTEMPT] = self.update, self.attempt
+        self.update, self.attempt = self.update + 1, self.attempt + 1
+        self._hold(row)
+
+    def _hold(self, row: list[Any], evidence: Any = None) -> None:
+        """Queue a row that needs more than an append, and let out what can go."""
+        self._waiting.row(row, self._found_inf, evidence)
+        self._found_inf = None
+        self._release()
+
+    def _release(self, wait: bool = False) -> None:
+        for held in self._waiting.ready(wait):
+            self._let_out(held)
+        self._odd = len(self._waiting) > 0 or (self._odd and self._open is not None)
+
+    def _let_out(self, held: Held) -> None:
+        item = held.item
+        if isinstance(item, Note):
+            self._put(item)
+            return
+        if held.evidence is not None:
+            if not truth(held.evidence):
+                item[VALUES] = self._read(self._optimizer.param_groups)
+                self._wait_for_hook(item)
+                return
+            self._start()
+            behind = self._waiting.numbered()
+            item[UPDATE], item[ATTEMPT] = self.update - behind, self.attempt - behind
+            item[SCHED], item[SKIPPED] = None, 1  # the scheduler stands where it was after this attempt
+            self.attempt += 1
+            self._waiting.renumber(0, 1)
+        elif held.found_inf is not None and truth(held.found_inf):
+            item[SKIPPED] = 1
+            self.update -= 1
+            self._waiting.renumber(-1, 0)
+        self._put(tuple(item))
+
+    def _put(self, item: Item) -> None:
+        if len(self.ring) < self._capacity or not isinstance(item, tuple):
+            self.ring.append(item)
+        else:
+            self.dropped += 1

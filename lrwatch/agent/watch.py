@@ -1,0 +1,135 @@
+"""``lrwatch.watch``: two lines in a training loop.
+
+    with lrwatch.watch(optimizer, contract="contract.yaml", scheduler=scheduler) as watch:
+        for batch in loader:
+            ...
+            optimizer.step()
+            scheduler.step()
+            watch.step(loss=loss, grad_norm=norm)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lrwatch.agent import arguments, process, summary
+from lrwatch.agent.exporter import Exporter
+from lrwatch.agent.meters import Meters
+from lrwatch.agent.naming import name_run
+from lrwatch.agent.origin import Locator
+from lrwatch.agent.ranks import identify
+from lrwatch.agent.recorder import Recorder
+from lrwatch.agent.rows import Assembler
+from lrwatch.agent.running import Parts, TrainingContractBroken, Watch
+from lrwatch.agent.worker import Worker, say
+from lrwatch.contract.model import Contract
+from lrwatch.engine import Session
+from lrwatch.findings import Finding, Severity
+from lrwatch.trace.writer import Position, TraceWriter, last_position
+
+__all__ = ["TrainingContractBroken", "Watch", "watch"]
+
+
+def watch(
+    optimizer: Any,
+    contract: str | os.PathLike[str] | Mapping[str, Any] | Contract | None = None,
+    *,
+    scheduler: Any = None,
+    scaler: Any = None,
+    start_step: int | None = None,
+    run_dir: str | os.PathLike[str] | None = None,
+    run_id: str | None = None,
+    port: int | None = None,
+    host: str = "127.0.0.1",
+    accumulate: int | None = None,
+    on_finding: Callable[[Finding], object] | None = None,
+    fail_on: str | Severity | None = None,
+    group_names: Sequence[str] | None = None,
+) -> Watch:
+    """Record what an optimizer uses, judge it while it happens, and serve metrics.
+
+    Args:
+        optimizer: torch's, or a wrapper with it as ``.optimizer``. A second watch on it closes the first.
+        contract: a path, plain data or a Contract; without one only the checks run that need none.
+        scheduler: its position is recorded with every row and exposes stepping faults at once.
+        scaler: GradScaler, so that skipped updates are told from missing ones.
+        start_step: updates applied before the first one seen here. Without it: a restored ``state_dict``, the
+            optimizer's own step count, or the last row in the run directory says.
+        run_dir, run_id: default ``lrwatch-runs/<experiment>-<job or time>``; resuming in the same directory is fine.
+        port: of the metrics; any free one by default (see ``watch.url``, or ``targets/`` in the run directory).
+        host: the address to listen on.
+        accumulate: micro-batches per update; default: the contract's.
+        on_finding: called once with each new finding, from the worker's thread.
+        fail_on: ``info``, ``warning`` or ``error``: ``close`` raises ``TrainingContractBroken`` from this severity on.
+        group_names: names of the parameter groups in order; default: ``group["name"]``, else the index.
+
+    Raises:
+        ContractError: the contract cannot be used.
+        LrwatchError: no parameter groups, two groups of one name, a run id that is no file name, an unknown severity.
+            Afterwards nothing is raised into the training, but by ``close`` where ``fail_on`` asks for it.
+    """
+    inner = arguments.unwrapped(optimizer)
+    name = arguments.naming(inner.param_groups, group_names)
+    promised = arguments.promise(contract)
+    least = arguments.severity(fail_on)
+    identity = identify()
+    run, directory = name_run(run_id, run_dir, promised.experiment if promised else "run", identity)
+    for other in process.members():
+        if other.optimizer is inner:
+            say("another watch() on the same optimizer: the first one ends here")
+            other._close("stopped")
+
+    position = arguments.with_position(scheduler)
+    last = _last(directory, identity.rank)
+    moved = (getattr(position, "last_epoch", None) or 0) > 1
+    locator = Locator(inner, start_step, last=last, scheduler_moved=moved)
+    accumulate = accumulate or (promised.batch.accumulate if promised else None)
+    recorder = Recorder(
+        inner,
+        scheduler=position,
+        scaler=scaler,
+        name=name,
+        companions={k: v for k, v in arguments.COMPANIONS.items() if promised and k in promised.signals},
+        locate=locator.locate,
+        accumulate=accumulate,
+    )
+    about = {
+        "run": run,
+        "experiment": promised.experiment if promised else None,
+        "world": identity.world,
+        "contract": str(promised.identity) if promised else None,
+        "accumulate": accumulate,
+        "steps_per_epoch": promised.batch.steps_per_epoch if promised else None,
+    }
+    segment = 0 if last is None else last.segment + 1
+    assembler = Assembler(
+        rank=identity.rank, world=identity.world, segment=segment, accumulate=accumulate, about=about
+    )
+    spent = summary.read(directory, identity.rank).get("gpu_seconds")
+    meters = Meters(
+        rank=identity.rank,
+        world=identity.world,
+        attempt=segment + 1,
+        contract=promised,
+        gpu_seconds=spent if isinstance(spent, float) else 0.0,
+    )
+    silent = promised is not None and promised.recording.ranks == "rank0" and identity.rank != 0
+    writer = None if silent else partial(TraceWriter, directory, identity.rank)
+    worker = Worker(recorder, assembler, Session(promised, live=True), meters, writer, on_finding)
+    exporter = Exporter(
+        lambda: worker.snapshot, run_id=run, rank=identity.rank, host=host, port=port, run_dir=directory
+    )
+    parts = Parts(inner, promised, identity, locator, recorder, worker, exporter, least)
+    return Watch(run, directory, parts)
+
+
+def _last(run_dir: Path, rank: int) -> Position | None:
+    try:
+        return last_position(run_dir, rank)
+    except OSError as error:
+        say(f"{run_dir}: the trace of an earlier start cannot be read ({error.strerror})")
+        return None

@@ -1,0 +1,220 @@
+"""The thread beside the training: empties the ring, feeds the engine, writes the trace, publishes the snapshot.
+
+It wakes by the clock, never by a row, makes no call to a device, and outlives its own exceptions: each is counted,
+the first of a kind is said on stderr, and the next turn goes on.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from lrwatch.agent.meters import Meters, Snapshot
+from lrwatch.agent.recorder import Recorder
+from lrwatch.agent.rows import Assembler
+from lrwatch.engine import Newest, Result, Session
+from lrwatch.findings import Finding
+from lrwatch.trace.model import Chunk, Event
+
+PERIOD: Final = 0.2
+"""Seconds between turns."""
+SHARE: Final = 0.02
+"""Of one core, at most, for asking the engine what it has found: expensive answers are asked for less often."""
+LINES: Final = 3
+"""Findings of one code that get a line on stderr each; the summary has all."""
+
+
+class Writer(Protocol):
+    """What the worker needs of ``trace.writer``."""
+
+    def write(self, item: Chunk | Event) -> None: ...
+    def flush(self) -> None: ...
+    def close(self) -> None: ...
+    def abandon(self) -> None: ...
+
+
+def say(text: str) -> None:
+    """One line on stderr, where there is one."""
+    try:
+        print(f"lrwatch: {text}", file=sys.stderr, flush=True)
+    except Exception:  # closed, or a broken pipe: nobody is listening
+        pass
+
+
+class Worker:
+    """Drives a live session.
+
+    Args:
+        recorder, assembler, session, meters: what it connects.
+        writer: makes the writer of a segment, given its number; None where no trace is written.
+        on_finding: called once with each new finding, in this thread.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        assembler: Assembler,
+        session: Session,
+        meters: Meters,
+        writer: Callable[[int], Writer] | None,
+        on_finding: Callable[[Finding], object] | None = None,
+    ):
+        self._recorder, self._assembler, self._session = recorder, assembler, session
+        self.meters = meters
+        self._make_writer, self._on_finding = writer, on_finding
+        self._writer: Writer | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="lrwatch", daemon=True)
+        self._troubles: Counter[str] = Counter()
+        self._known: set[Any] = set()
+        self._lines: Counter[str] = Counter()
+        self._next_look = 0.0
+        self._fed = False
+        self.rows = 0
+        self.first_update: int | None = None
+        self.last_update: int | None = None
+        self.origin: str | None = None
+        self.findings: tuple[Finding, ...] = ()
+        self.result: Result | None = None
+        self.snapshot: Snapshot = meters.snapshot(None, 0, 0)
+
+    @property
+    def errors(self) -> int:
+        """Exceptions of the agent so far, on both sides."""
+        return self._recorder.errors + sum(self._troubles.values())
+
+    @property
+    def dropped(self) -> int:
+        """Rows for which there was no room in the ring."""
+        return self._recorder.dropped
+
+    def trouble(self, what: str, error: object) -> None:
+        """Count something that went wrong; say it the first time."""
+        self._troubles[what] += 1
+        if self._troubles[what] == 1:
+            say(f"{what}: {error}; the training is not affected")
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout: float) -> bool:
+        """Have the last turn made; False if that took longer than ``timeout`` seconds."""
+        self._stop.set()
+        if self._thread is threading.current_thread():  # on_finding closes the watch: the turn ends first
+            return True
+        if not self._thread.is_alive():
+            self._finish()
+            return True
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def abandon(self) -> None:
+        """In a forked child, where the thread does not exist: let go of the file without writing to it."""
+        self._stop.set()
+        if self._writer is not None:
+            self._writer.abandon()
+        self._writer = self._make_writer = None
+
+    # -- the thread -----------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._stop.wait(PERIOD):
+            self._attempt("the agent's worker failed", self.turn)
+        self._finish()
+
+    def _finish(self) -> None:
+        self._attempt("the agent's worker failed", self.turn)
+        self.result = self._attempt("the engine failed", self._session.finish)
+        if self.result is not None:
+            self._attempt("the engine failed", self._take, self.result.findings)
+        self._write_on(None)
+        self._attempt("the agent's worker failed", self._publish)
+
+    def turn(self) -> None:
+        """Everything that happened since the last turn."""
+        ring, notices = self._recorder.ring, self._recorder.notices
+        while notices:
+            say(notices.popleft())
+        items = [ring.popleft() for _ in range(len(ring))]
+        for item in self._assembler.take(items):
+            self._item(item)
+        if items and self._writer is not None:
+            self._attempt("the trace cannot be written", self._writer.flush)
+        if self._fed and time.monotonic() >= self._next_look:
+            self._look()
+        self._publish()
+
+    def _item(self, item: Chunk | Event) -> None:
+        if isinstance(item, Chunk):
+            self.rows += len(item)
+            self.last_update = int(item.columns["update"][-1])
+            if self.first_update is None:
+                self.first_update = int(item.columns["update"][0])
+            self._attempt("the agent's worker failed", self.meters.chunk, item)
+        else:
+            if item.kind in ("start", "resume"):
+                self.origin = item.fields["origin"]
+                self._write_on(item.segment)
+            self._attempt("the agent's worker failed", self.meters.event, item)
+        if self._writer is not None:
+            self._attempt("the trace cannot be written", self._writer.write, item)
+        self._attempt("the engine failed", self._session.feed, item)
+        self._fed = True
+
+    def _write_on(self, segment: int | None) -> None:
+        """End the file of one segment and begin that of the next, None for no next one."""
+        if self._writer is not None:
+            self._attempt("the trace cannot be written", self._writer.close)
+        make = self._make_writer
+        self._writer = make(segment) if make is not None and segment is not None else None
+
+    def _look(self) -> None:
+        """Ask the engine what it has found."""
+        self._fed = False
+        began = time.monotonic()
+        findings = self._attempt("the engine failed", self._session.findings)
+        ended = time.monotonic()
+        self._next_look = ended + (ended - began) / SHARE
+        if findings is not None:
+            self._take(findings)
+
+    def _take(self, findings: tuple[Finding, ...]) -> None:
+        self.findings = findings
+        self.meters.found(findings)
+        for finding in findings:
+            if finding.key not in self._known:
+                self._known.add(finding.key)
+                self._announce(finding)
+
+    def _announce(self, finding: Finding) -> None:
+        self._lines[finding.code] += 1
+        if self._lines[finding.code] <= LINES:
+            say(describe(finding))
+        if self._on_finding is not None:
+            self._attempt("on_finding failed", self._on_finding, finding)
+
+    def _publish(self) -> None:
+        newest: Newest | None = self._session.newest(self._assembler.rank)
+        self.snapshot = self.meters.snapshot(newest, self._recorder.dropped, self.errors)
+
+    def _attempt(self, what: str, function: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return function(*args)
+        except Exception as error:
+            self.trouble(what, f"{type(error).__name__}: {error}")
+            return None
+
+
+def describe(finding: Finding) -> str:
+    """A finding in one line: severity, code, what, why, what to do."""
+    parts = [f"{finding.severity} {finding.code} {finding.slug}: {finding.message}"]
+    if finding.cause is not None and finding.cause.sentence:
+        parts.append(finding.cause.sentence)
+    if finding.fix:
+        parts.append(f"fix: {finding.fix}")
+    where = "" if finding.rank in (None, 0) else f" (rank {finding.rank})"
+    return "; ".join(parts).replace("\n", " ") + where
