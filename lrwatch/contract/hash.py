@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -60,7 +60,9 @@ def _plain(value: Any) -> Any:
 
 def identify(document: Mapping[str, Any]) -> Identity:
     """The identity of a parsed contract document."""
-    amendments: Sequence[Any] = document.get("amendments") or ()
+    amendments: Any = document.get("amendments") or ()
+    if isinstance(amendments, Mapping):  # a single one, which needs no list
+        amendments = (amendments,)
     base = _sha(canonical({k: v for k, v in document.items() if k != "amendments"}))
     chain: list[str] = []
     for amendment in amendments:
