@@ -26,9 +26,10 @@ class Fields:
         self.known: list[str] = []
 
     def error(self, message: str, key: str = "") -> ContractError:
-        path = self.at(key)
-        line = self.lines.get(path) or self.lines.get(self.path)
-        return ContractError(message, source=self.source, path=path, line=line)
+        path = place = self.at(key)
+        while place and place not in self.lines:  # what is not written has the line of what it is missing from
+            place = place[: max(place.rfind("."), place.rfind("["), 0)]
+        return ContractError(message, source=self.source, path=path, line=self.lines.get(place))
 
     def at(self, key: str) -> str:
         if not key:
@@ -45,7 +46,7 @@ class Fields:
 
     def _near_miss(self, key: str) -> str:
         hint = did_you_mean(key, [k for k in self.value if k not in self.known])
-        return f"; the file has {hint.split()[-1]}" if "did you mean" in hint else ""
+        return hint.replace("did you mean", "the file has").removesuffix("?") if "did you mean" in hint else ""
 
     def number(
         self,
@@ -98,6 +99,8 @@ class Fields:
             return value
         if isinstance(value, (Mapping, list)):
             raise self.error(f"must be text, got {_show(value)}", key)
+        if isinstance(value, (bool, float)):  # 1.10 would become 1.1
+            raise self.error(f"must be text, got {_show(value)}; put it in quotes", key)
         return str(value)
 
     def flag(self, key: str, default: Any = MISSING) -> Any:
@@ -121,7 +124,7 @@ class Fields:
         """Refuse the keys that nobody asked for."""
         for key in self.value:
             if key not in self.known:
-                raise self.error(f"is not a known key{did_you_mean(key, self.known)}", key)
+                raise self.error(f"is not a known key{did_you_mean(key, dict.fromkeys(self.known))}", key)
 
 
 def _show(value: Any) -> str:

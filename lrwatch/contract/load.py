@@ -36,8 +36,11 @@ def load(path: str | Path) -> model.Contract:
 
 
 def from_document(tree: Mapping[str, Any], source: str = "contract") -> model.Contract:
-    """A contract from plain data, e.g. ``yaml.safe_load`` output or an importer's result."""
-    return _contract(copy.deepcopy(dict(tree)), {}, source)
+    """A contract from plain data, e.g. an importer's result. Raises ContractError as ``load`` does."""
+    value = document.plain(tree, source)
+    if not isinstance(value, dict):
+        raise ContractError("must be a mapping with lrwatch, experiment, clock and lr", source=source)
+    return _contract(value, {}, source)
 
 
 def _contract(tree: dict[str, Any], lines: Lines, source: str) -> model.Contract:
@@ -196,7 +199,10 @@ def _amendment(
     if kinds == ["set"]:
         settings = f.sub("set").value
         for key in settings:
-            if key.split(".")[0] not in ("clock", *SIGNALS):
+            top = re.split(r"[.\[]", key)[0]
+            if top in SIGNALS and top not in signals:
+                raise f.sub("set").error(f"is not a signal of this contract; those are {', '.join(signals)}", key)
+            if top not in ("clock", *signals):
                 raise f.sub("set").error(
                     f"cannot be amended; what can: clock.horizon, lr.base, lr.schedule, lr.groups, {SIGNALS[1]}…", key
                 )
@@ -241,6 +247,13 @@ def _versions(
                 path=f"amendments[{i}].set",
                 line=lines.get(f"amendments[{i}].set"),
             ) from None
+        if (clock.axis, clock.counts) != (first.clock.axis, first.clock.counts):
+            raise ContractError(
+                "changes what the clock counts; of the clock only the horizon can be amended",
+                source=source,
+                path=f"amendments[{i}].set",
+                line=lines.get(f"amendments[{i}].set"),
+            )
         if amendment.at < versions[-1].at:
             raise ContractError(
                 f"must not come before an earlier amendment at {versions[-1].at:g}; the list is append-only",
@@ -254,18 +267,20 @@ def _versions(
 
 def _assign(tree: dict[str, Any], path: str, value: Any, where: str, lines: Lines, source: str) -> None:
     """Set ``tree[a][b][0]…`` for a path ``a.b[0]``; every part but the last must exist."""
-    parts: list[str | int] = [int(p) if p.isdigit() else p for p in re.findall(r"[^.\[\]]+", path)]
+    *parents, last = re.findall(r"[^.\[\]]+", path)
     at: Any = tree
-    for part in parts[:-1]:
-        try:
-            at = at[part]
-        except (KeyError, IndexError, TypeError):
-            raise ContractError(
-                f"names {part!r}, which the contract does not have", source=source, path=where, line=lines.get(where)
-            ) from None
+    part = last
     try:
-        at[parts[-1]] = copy.deepcopy(value)
-    except (IndexError, TypeError):
+        for part in parents:
+            at = at[_key(at, part)]
+        part = last
+        at[_key(at, part)] = copy.deepcopy(value)
+    except (KeyError, IndexError, TypeError):
         raise ContractError(
-            f"names {parts[-1]!r}, which the contract does not have", source=source, path=where, line=lines.get(where)
+            f"names {part!r}, which the contract does not have", source=source, path=where, line=lines.get(where)
         ) from None
+
+
+def _key(container: Any, part: str) -> str | int:
+    """A part of a path as the key that it is: a group may be called 0, an element of a list is numbered."""
+    return int(part) if isinstance(container, list) and part.isdecimal() else part
