@@ -65,6 +65,13 @@ class Piece:
         params = {**self.params, "factors": factors} if family.stateful else self.params
         return family.evaluate(local, params)
 
+    def landmarks(self) -> list[float]:
+        """Clock positions worth looking at: where it begins and ends, its length is over, peaks, restarts."""
+        phase = self.phase
+        local = [*_FAMILIES[phase.family].landmarks(self.params).values(), phase.length or 0.0]
+        own = [phase.start, *(phase.start + x - phase.offset for x in local)]
+        return own if phase.end is None else [x for x in own if x < phase.end] + [phase.end]
+
 
 class Curve:
     """The expected values of one signal of one group.
@@ -98,7 +105,7 @@ class Curve:
             for a in self.contract.amendments
             if self.signal in a.multiply
         ]
-        self._replays = [_Replay(p) for p in self._first_pieces(versions)]
+        self._replays = [_Replay(p) for p in self._stateful(versions)]
         for i, version in enumerate(versions):
             scale, pieces = self._resolve(version.signals[self.signal])
             self._scales.append(scale)
@@ -113,10 +120,13 @@ class Curve:
         phases = signal.schedule if group.schedule is None else group.schedule
         return base * group.scale, tuple(Piece.of(p, base) for p in self._change(phases))
 
-    def _first_pieces(self, versions: Sequence[Version]) -> list[tuple[Piece, float]]:
-        """Stateful pieces of the last version, with the absolute base their state lives on."""
-        scale, pieces = self._resolve(versions[-1].signals[self.signal])
-        return [(p, scale) for p in pieces if _FAMILIES[p.phase.family].stateful]
+    def _stateful(self, versions: Sequence[Version]) -> list[tuple[Piece, float]]:
+        """Stateful pieces as the newest version has them, with the absolute base their state lives on."""
+        found: dict[float, tuple[Piece, float]] = {}
+        for version in versions:
+            scale, pieces = self._resolve(version.signals[self.signal])
+            found |= {p.phase.start: (p, scale) for p in pieces if _FAMILIES[p.phase.family].stateful}
+        return list(found.values())
 
     def _bend(self, i: int, version: Version) -> tuple[float, float]:
         at = np.array([version.at])
@@ -148,13 +158,16 @@ class Curve:
         """Expected values at clock positions ``clock`` float64[n], after taking in new ``metrics``.
 
         Metrics are given once, in order, before the first rows that they can act on. Going back on the
-        clock (a rollback) forgets the metrics that came after the new position.
+        clock (a rollback) forgets the metrics that came after the new position, except those that were known
+        beforehand: given with an empty ``clock``.
         """
         for replay in self._replays:
             if len(clock):
                 replay.rewind(float(clock[0]))
             for metric in metrics:
                 replay.take(metric)
+            if not len(clock):
+                replay.known = len(replay.history)
         return self.at(clock)
 
     def at(self, t: FloatArray) -> FloatArray:
@@ -192,9 +205,10 @@ class Curve:
         return result
 
     def _piece(self, piece: Piece, t: FloatArray) -> FloatArray:
-        if not self._replays or not _FAMILIES[piece.phase.family].stateful:
+        if not _FAMILIES[piece.phase.family].stateful:
             return piece(t)
-        return piece(t, self._replays[0].factors(t))
+        own = (r for r in self._replays if r.piece.phase.start == piece.phase.start)
+        return piece(t, next(own, self._replays[-1]).factors(t))
 
     # -- what else is known about it ---------------------------------------------------------------
 
@@ -204,10 +218,11 @@ class Curve:
         return tuple(p.phase for p in self._pieces[-1])
 
     def peak(self) -> float:
-        """The largest expected value up to the horizon (sampled at 4,096 points and every phase border)."""
-        end = self.horizon or max([p.start + (p.length or 0.0) for p in self.phases] + [1.0]) * 2.0
-        borders = [x for p in self.phases for x in (p.start, p.end or end)]
-        return float(np.max(self.at(np.concatenate([np.linspace(0.0, end, 4096), np.array(borders)]))))
+        """The largest expected value up to the horizon (sampled at 4,096 points, phase borders and landmarks)."""
+        marks = [x for pieces in self._pieces for p in pieces for x in p.landmarks()] + self._starts.tolist()
+        end = self.horizon or max([*marks, 1.0]) * 2.0
+        within = [x for x in marks if x <= end]
+        return float(np.max(self.at(np.concatenate([np.linspace(0.0, end, 4096), np.array(within)]))))
 
     def slack(self, t: FloatArray) -> FloatArray:
         """Relative error that the trainer's own arithmetic may have, float64[n].
@@ -256,14 +271,17 @@ class _Replay:
         self.piece, self.base = piece
         self.metric = str(self.piece.params["metric"])
         self.history: list[tuple[float, plateau_family.PlateauState]] = [(-np.inf, plateau_family.PlateauState())]
+        self.known = 1
+        """How much of the history was known beforehand."""
 
     def take(self, metric: Metric) -> None:
         if metric.name == self.metric:
+            self.rewind(metric.t, known=1)  # the run that recorded it had gone back
             state = plateau_family.replay(self.history[-1][1], self.piece.params, metric.value, self.base)
             self.history.append((metric.t, state))
 
-    def rewind(self, t: float) -> None:
-        while len(self.history) > 1 and self.history[-1][0] > t:
+    def rewind(self, t: float, known: int | None = None) -> None:
+        while len(self.history) > (self.known if known is None else known) and self.history[-1][0] > t:
             self.history.pop()
 
     def factors(self, t: FloatArray) -> FloatArray:
