@@ -34,7 +34,7 @@ from lrwatch.errors import LrwatchError, NotCheckable, did_you_mean
 from lrwatch.findings import Finding
 from lrwatch.result import CheckRun, Result, Sensitivity, Series, Stats, merged
 from lrwatch.schedules.base import FloatArray
-from lrwatch.tolerance import EXACT_DIGITS, allowed
+from lrwatch.tolerance import EXACT_DIGITS, Precision, precision
 from lrwatch.trace.align import Aligner
 from lrwatch.trace.model import SIGNALS, Chunk, Event, Item
 
@@ -141,6 +141,8 @@ class Session:
             self._run = self._run or fields.get("run")
             worker.facts = _learn(worker.facts, fields)
             worker.identity = str(fields.get("contract") or worker.identity)
+            if self.contract is not None and self.contract.clock.axis == "update":
+                self._book.begin(event.rank, event.segment, float(event.update))
         if event.kind == "validation":
             values = fields.get("metrics") or {}
             worker.metrics.extend((str(k), float(v)) for k, v in values.items())
@@ -181,7 +183,7 @@ class Session:
         metrics = [Metric(float(t[0]), name, value) for name, value in worker.metrics] if len(t) else []
         worker.metrics.clear()
         expected: dict[str, FloatArray] = {}
-        tolerances: dict[str, FloatArray] = {}
+        precisions: dict[str, Precision] = {}
         curves: dict[str, Curve] = {}
         for signal in self.contract.signals:
             for group in chunk.signals(signal):
@@ -189,8 +191,8 @@ class Session:
                 curve = self._curve(worker, name, chunk.rank)
                 curves[name] = curve
                 expected[name] = curve.next(t, () if self._given_metrics else metrics)
-                tolerances[name] = self._tolerance(worker, name, chunk, t, expected[name])
-        return Batch(chunk, t, "", MappingProxyType(expected), MappingProxyType(tolerances), MappingProxyType(curves))
+                precisions[name] = self._precision(worker, name, chunk, t, expected[name])
+        return Batch(chunk, t, "", MappingProxyType(expected), MappingProxyType(precisions), MappingProxyType(curves))
 
     def _curve(self, worker: Worker, name: str, rank: int) -> Curve:
         if name not in worker.curves:
@@ -201,21 +203,20 @@ class Session:
             worker.curves[name], worker.peaks[name] = curve, curve.peak()
         return worker.curves[name]
 
-    def _tolerance(self, worker: Worker, name: str, chunk: Chunk, t: FloatArray, expected: FloatArray) -> FloatArray:
+    def _precision(self, worker: Worker, name: str, chunk: Chunk, t: FloatArray, expected: FloatArray) -> Precision:
         assert self.contract is not None
-        limit = allowed(
-            expected,
+        kept = precision(
             worker.peaks[name],
             self.contract.tolerance,
             slack=worker.curves[name].slack(t),
             quantum=chunk.quantum.get(name, 0.0),
             digits=chunk.digits.get(name, EXACT_DIGITS),
         )
-        size = np.abs(expected)
+        limit, size = kept.allowed(expected), np.abs(expected)
         with np.errstate(divide="ignore", invalid="ignore"):
             relative = np.where(size > 0, limit / size, np.inf)
         self._loosest = (min(self._loosest[0], float(relative.min())), max(self._loosest[1], float(limit.max())))
-        return limit
+        return kept
 
     def _count(self, chunk: Chunk) -> None:
         steps = chunk.columns["update"]
@@ -236,13 +237,15 @@ class Session:
             for group, observed in chunk.signals(signal).items():
                 name = f"{signal}/{group}"
                 values[name] = float(observed[-1])
-                deviation, limit = np.zeros(len(t)), batch.allowed.get(name, _ABSENT)
+                deviation, kept = np.zeros(len(t)), batch.precision.get(name, _UNKNOWN)
                 if name in batch.expected:
-                    expectations[name] = float(batch.expected[name][-1])
+                    expected = batch.expected[name]
+                    expectations[name] = float(expected[-1])
                     ratio = max(ratio, abs(values[name] - expectations[name]) / worker.peaks[name])
                     with np.errstate(invalid="ignore", divide="ignore"):
-                        deviation = np.abs(observed - batch.expected[name]) / limit
-                rows = Columns(dict(zip(FIELDS, (t, steps, observed, limit, deviation, sched, attempt), strict=True)))
+                        deviation = np.abs(observed - expected) / kept.allowed(expected)
+                columns = (t, steps, observed, kept.absolute, kept.relative, kept.digits, deviation, sched, attempt)
+                rows = Columns(dict(zip(FIELDS, columns, strict=True)))
                 keep = used & chunk.present(name)
                 self._book.remember(chunk.rank, name, chunk.segment, rows if keep.all() else rows.where(keep))
         worker.newest = Newest(int(steps[-1]), float(t[-1]), values, expectations, ratio)
@@ -359,7 +362,9 @@ class Session:
         diagnosis = self._book.diagnose(question, worker.curves, source, worker.facts, place)
         if diagnosis is None:
             return finding
-        return replace(finding, cause=diagnosis.cause, fix=CAUSES[diagnosis.cause.name].fix)
+        info = CAUSES[diagnosis.cause.name]
+        severity = finding.severity if info.severity is None else info.severity
+        return replace(finding, cause=diagnosis.cause, fix=info.fix, severity=severity)
 
     def _place(self, rank: int, column: str, segment: int) -> Place:
         """Where else the same column drifts, and where it does not."""
@@ -393,13 +398,14 @@ class Session:
                 keep = _used(item) & item.present(column) & np.isfinite(item.columns[column])
                 if batch.t is None or not keep.any():
                     continue
-                steps = item.columns["update"].astype(np.float64)
-                values = (batch.t, steps, item.columns[column], batch.allowed[column])
+                kept, steps = batch.precision[column], item.columns["update"].astype(np.float64)
+                values = (batch.t, steps, item.columns[column], kept.absolute, kept.relative, kept.digits)
                 rows = Rows(*(v[keep] for v in (*values, _or_nan(item, "sched"), _or_nan(item, "attempt"))))
                 self._book.test(item.rank, column, item.segment, rows, worker.curves[column], worker.facts)
 
 
-_ABSENT = np.float64("nan")
+_ABSENT = np.array(np.nan)
+_UNKNOWN = Precision(_ABSENT, _ABSENT, _ABSENT)
 
 
 def _chosen(only: Collection[str] | None) -> dict[str, type[Check]]:

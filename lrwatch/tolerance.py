@@ -8,6 +8,8 @@ trainer's own arithmetic may lose (``Curve.slack``).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from lrwatch.contract.model import Tolerance
@@ -18,26 +20,44 @@ EXACT_DIGITS = 17
 """Significant decimal digits that carry every float64."""
 
 
-def allowed(
-    expected: FloatArray, peak: float, tolerance: Tolerance, *, slack: FloatArray, quantum: float, digits: int
-) -> FloatArray:
-    """Largest deviation that counts as equal, float64[n], in the signal's unit."""
-    size = np.abs(expected)
-    return (tolerance.rtol + slack) * size + tolerance.atol * peak + quantum / 2.0 + rounding(size, digits)
+@dataclass(frozen=True)
+class Precision:
+    """How exactly values were computed and stored.
+
+    Attributes:
+        relative: rtol and what the trainer's arithmetic may lose, float64[n]. absolute: quantum/2 + atol·peak, in the
+        signal's unit. digits: significant decimal digits stored.
+    """
+
+    relative: FloatArray
+    absolute: FloatArray
+    digits: FloatArray
+
+    def allowed(self, expected: FloatArray) -> FloatArray:
+        """Largest deviation from ``expected`` that counts as equal, float64[n], in the signal's unit."""
+        size = np.abs(expected)
+        return self.relative * size + self.absolute + rounding(size, self.digits)
 
 
-def rounding(size: FloatArray, digits: int) -> FloatArray:
-    """Half a unit in the last of ``digits`` significant decimal digits of values of this ``size``, float64[n].
+def precision(peak: float, tolerance: Tolerance, *, slack: FloatArray, quantum: float, digits: int) -> Precision:
+    """The precision of n rows: the contract's tolerance, the curve's slack[n] and how the reader found them stored."""
+    absolute = np.full(slack.shape, tolerance.atol * peak + quantum / 2.0)
+    return Precision(tolerance.rtol + slack, absolute, np.full(slack.shape, float(digits)))
 
-    8 and 9 digits are how a float32 is printed, so its own unit roundoff counts.
 
-    >>> rounding(np.array([0.0312]), 3).round(8).tolist()
+def rounding(size: FloatArray, digits: FloatArray) -> FloatArray:
+    """What rounding to ``digits`` significant decimal digits may change in values of this ``size``; float64[n] each.
+
+    Half a unit in the last digit. 8 and 9 digits are how a float32 is printed; then the value itself was most likely
+    computed in float32 too, from a rounded base and a rounded factor, so four roundings of that type count.
+
+    >>> rounding(np.array([0.0312]), np.array([3.0])).round(8).tolist()
     [5e-05]
     """
-    if digits >= EXACT_DIGITS - 1:
+    if np.min(digits, initial=EXACT_DIGITS) >= EXACT_DIGITS - 1:
         return np.zeros_like(size)
-    if digits in (8, 9):
-        return EPS["float32"] * size
     with np.errstate(divide="ignore"):
         decade = np.floor(np.log10(size, where=size > 0, out=np.full_like(size, -np.inf)))
-    return np.where(size > 0, 0.5 * 10.0 ** (decade + 1 - digits), 0.0)
+    decimal = np.where(size > 0, 0.5 * 10.0 ** (decade + 1 - digits), 0.0)
+    binary = 4.0 * EPS["float32"] * size
+    return np.where(digits >= EXACT_DIGITS - 1, 0.0, np.where((digits == 8) | (digits == 9), binary, decimal))

@@ -25,6 +25,7 @@ from lrwatch.contract.model import Contract
 from lrwatch.curve import Curve
 from lrwatch.findings import Finding, Severity
 from lrwatch.schedules.base import FloatArray
+from lrwatch.tolerance import Precision
 from lrwatch.trace.align import Aligned as Aligned  # what `Check.aligned` is given
 from lrwatch.trace.model import Chunk, Damage, Event
 
@@ -53,7 +54,7 @@ class Batch:
         t: positions on the contract's clock whose value the rows show, float64[n] (one later than the row's own where
             it was read after the scheduler's step); None where they cannot be known (``why_no_t``).
         expected: column name (``lr/0``) → float64[n].
-        allowed: column name → float64[n], the largest |O - E| that counts as equal.
+        precision: column name → how exactly its values were computed and stored, and so how far they may be off.
         curves: column name → the curve, for looking elsewhere on it.
     """
 
@@ -61,7 +62,7 @@ class Batch:
     t: FloatArray | None = None
     why_no_t: str = ""
     expected: Mapping[str, FloatArray] = field(default_factory=lambda: MappingProxyType({}))
-    allowed: Mapping[str, FloatArray] = field(default_factory=lambda: MappingProxyType({}))
+    precision: Mapping[str, Precision] = field(default_factory=lambda: MappingProxyType({}))
     curves: Mapping[str, Curve] = field(default_factory=lambda: MappingProxyType({}))
 
 

@@ -117,7 +117,7 @@ class Drift(Check):
     def _compare(self, column: Column, batch: Batch, name: str, expected: FloatArray, shift: int, rows: Any) -> None:
         chunk = batch.chunk
         observed = chunk.columns[name][rows]
-        wrong = np.abs(observed - expected[rows]) > batch.allowed[name][rows]
+        wrong = np.abs(observed - expected[rows]) > batch.precision[name].allowed(expected)[rows]
         track = column.tracks.setdefault((chunk.segment, shift), Track())
         track.take(chunk.columns["update"][rows], observed, expected[rows], wrong)
 

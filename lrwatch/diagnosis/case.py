@@ -8,10 +8,12 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lrwatch.curve import Curve
 from lrwatch.diagnosis.evidence import FIELDS
 from lrwatch.schedules.base import FloatArray
+from lrwatch.tolerance import Precision
 
 
 @dataclass(frozen=True)
@@ -44,18 +46,32 @@ class Rows:
     t: FloatArray
     update: FloatArray
     observed: FloatArray
-    allowed: FloatArray
+    absolute: FloatArray
+    relative: FloatArray
+    digits: FloatArray
     sched: FloatArray
     attempt: FloatArray
 
     @classmethod
     def of(cls, kept: FloatArray) -> Rows:
-        return cls(
-            *(kept[:, FIELDS.index(name)] for name in ("t", "update", "observed", "allowed", "sched", "attempt"))
-        )
+        return cls(*(kept[:, FIELDS.index(f.name)] for f in fields(cls)))
 
     def __len__(self) -> int:
         return len(self.t)
+
+    def allowed(self, expected: FloatArray) -> FloatArray:
+        """How far the rows may be from these values and still be equal to them, float64[n]."""
+        return Precision(self.relative, self.absolute, self.digits).allowed(expected)
+
+    def match(self, expected: FloatArray) -> NDArray[np.bool_]:
+        """bool[n]: the observed value is equal to the expected one within its precision."""
+        return np.asarray(np.abs(self.observed - expected) <= self.allowed(expected))
+
+    def resolution(self) -> float:
+        """Relative uncertainty of a typical row."""
+        size = np.abs(self.observed)
+        rows = size > 0.05 * np.max(size, initial=0.0)
+        return float(np.median(self.allowed(self.observed)[rows] / size[rows])) if rows.any() else 0.0
 
     def shifted(self, by: int) -> Rows:
         """The rows with positions moved by a reading convention (see ``Chunk.lr_read``)."""
@@ -133,7 +149,7 @@ class Hypothesis:
 
     def fits(self, rows: Rows) -> bool:
         """Whether every row is reproduced within its tolerance."""
-        return bool(np.all(np.abs(rows.observed - self.predict(rows)) <= rows.allowed))
+        return bool(np.all(rows.match(self.predict(rows))))
 
     def agrees_with_counters(self, rows: Rows) -> bool:
         """Whether the recorded positions of the scheduler, if there are any, are what it says."""

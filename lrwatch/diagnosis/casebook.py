@@ -51,11 +51,15 @@ class Casebook:
         self._begins: dict[tuple[int, int], float] = {}
         self._diagnoses: dict[tuple[int, str, int], tuple[int, Diagnosis]] = {}
 
+    def begin(self, rank: int, segment: int, t: float) -> None:
+        """Note where a segment begins; without it, that is the position of its first row."""
+        self._begins.setdefault((rank, segment), t)
+
     def remember(self, rank: int, column: str, segment: int, rows: Columns) -> None:
         """Take in rows of one column, in recorded order."""
         if not len(rows) or (segment >= MAX_SEGMENTS and (rank, column, segment) not in self._sketches):
             return
-        self._begins.setdefault((rank, segment), float(rows.values["t"][0]))
+        self.begin(rank, segment, float(rows.values["t"][0]))
         self._sketches.setdefault((rank, column, segment), Sketch()).add(rows)
 
     def columns(self, rank: int) -> list[str]:

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lrwatch.findings import Severity
+
 
 @dataclass(frozen=True)
 class CauseInfo:
-    """The catalogue entry of a cause."""
+    """The catalogue entry of a cause; ``severity`` where it makes a deviation less than an error."""
 
     name: str
     title: str
     formula: str
     fix: str
+    severity: Severity | None = None
 
 
 _ONCE = "call scheduler.step() once per optimizer update, from one place; count the horizon in the same unit"
@@ -102,6 +105,7 @@ CAUSES: dict[str, CauseInfo] = {
             "values are rounded to a narrow type",
             "O(t) = round(E(t))",
             "keep the learning rate in float64 or float32, or declare lr.dtype in the contract",
+            Severity.warning,
         ),
         CauseInfo("affine", "every value is scaled and shifted", "O(t) = a + b·E(t)", _SHAPE),
         # plans

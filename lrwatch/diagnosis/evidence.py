@@ -20,8 +20,9 @@ from lrwatch.schedules.base import FloatArray
 HEAD = 64
 BUCKETS = 512
 KNOTS = 128
-FIELDS = ("t", "update", "observed", "allowed", "deviation", "sched", "attempt")
-"""Columns of a kept row; ``deviation`` is |O - E| / allowed, ``sched`` and ``attempt`` are NaN when not recorded."""
+FIELDS = ("t", "update", "observed", "absolute", "relative", "digits", "deviation", "sched", "attempt")
+"""Columns of a kept row. ``absolute``, ``relative`` and ``digits`` are its ``tolerance.Precision``; ``deviation`` is
+|O - E| over what that allows; ``sched`` and ``attempt`` are NaN when not recorded."""
 
 
 @dataclass(frozen=True)

@@ -42,10 +42,11 @@ def best_integer(loss: Callable[[float], float], low: int, high: int, *, points:
 
 
 def simple_fraction(x: float, *, limit: int = 64, rtol: float = 1e-6) -> float:
-    """``x`` as p/q with q ≤ limit when it is that close to one, else ``x`` itself."""
-    if not np.isfinite(x):
+    """The simplest p/q within ``rtol`` of ``x``, q ≤ limit; ``x`` itself where there is none."""
+    if not np.isfinite(x) or x == 0.0:
         return x
-    from fractions import Fraction
-
-    near = float(Fraction(x).limit_denominator(limit))
-    return near if near and abs(near - x) <= rtol * abs(x) else x
+    for q in range(1, limit + 1):
+        near = round(x * q) / q
+        if near and abs(near - x) <= rtol * abs(x):
+            return near
+    return x

@@ -75,7 +75,7 @@ def landmarks(case: Case) -> list[tuple[int, float]]:
     promised = case.curve.at(grid)
     found = []
     for i in adjacent[:4].tolist():
-        same = np.abs(promised - rows.observed[i]) <= rows.allowed[i]
+        same = np.abs(promised - rows.observed[i]) <= rows.allowed(rows.observed)[i]
         if same.any():
             found.append((i, float(grid[np.argmax(same)])))
     return found

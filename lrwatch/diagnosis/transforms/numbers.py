@@ -21,13 +21,20 @@ from lrwatch.schedules.base import FloatArray
 def factor(case: Case) -> Iterator[Hypothesis]:
     """O(t) = c·E(t)."""
     expected = case.expected
-    rows = np.abs(expected) > 1e3 * case.rows.allowed
-    if not rows.any():
-        return
-    c = float(np.median(case.rows.observed[rows] / expected[rows]))
-    for value in dict.fromkeys((simple_fraction(c, limit=1000, rtol=1e-7), c)):
+    for value in ratios(case.rows.observed, expected, case.rows.resolution()):
         if value != 1.0:
             yield Hypothesis(resumed(case, "factor"), {"c": tidy(value)}, _times(case, value))
+
+
+def ratios(observed: FloatArray, expected: FloatArray, resolution: float) -> list[float]:
+    """Candidates for c in O = c·E: the simplest fraction within the rows' resolution, and the best real number."""
+    rows = np.abs(expected) > 0.05 * np.max(np.abs(expected), initial=0.0)
+    if not rows.any():
+        return []
+    c = float(np.median(observed[rows] / expected[rows]))
+    squares = float(np.dot(observed[rows], expected[rows]) / np.dot(expected[rows], expected[rows]))
+    simple = simple_fraction(c, limit=1000, rtol=max(resolution, 1e-9))
+    return list(dict.fromkeys((simple, c, squares)))
 
 
 def _times(case: Case, c: float) -> Predict:
@@ -42,10 +49,15 @@ def base(case: Case) -> Iterator[Hypothesis]:
     grid = np.geomspace(1e-3, 1e3, 129).tolist()
     searched = minimise(lambda c: loss(case.curve.with_base(c).at(thin.t), thin), grid)
     for guess in (float(thin.observed[top]) / peak if peak > 0 else 1.0, searched):
-        c = simple_fraction(guess, limit=1000, rtol=1e-6)
+        c = simple_fraction(guess, limit=1000, rtol=max(case.rows.resolution(), 1e-6))
         if c > 0 and abs(c - 1.0) > 1e-12:
             params = {"c": tidy(c), "floor": "kept"}
-            yield Hypothesis(resumed(case, "factor"), params, following(case.curve.with_base(c)))
+            other = case.curve.with_base(c)
+            yield Hypothesis(resumed(case, "factor"), params, following(other))
+            end, relative = case.curve.phases[-1].params.get("to", (0.0, False))
+            if relative and end:  # the contract gives the floor as a share; the trainer may have it as a number
+                kept = {**case.curve.phases[-1].params, "to": (end / c, True)}
+                yield Hypothesis(resumed(case, "factor"), params, following(other.with_last_phase(params=kept)))
 
 
 def sibling(case: Case) -> Iterator[Hypothesis]:
@@ -62,14 +74,14 @@ def quantised(case: Case) -> Iterator[Hypothesis]:
 
 
 def _rounded(case: Case, dtype: str) -> Predict:
-    """E(t), except where O is a number of the narrow type within two roundings of it: then O itself.
+    """E(t), except where O is a number of the narrow type within four roundings of it: then O itself.
 
-    The trainer may round once more than we do, so its last bit cannot be predicted.
+    The trainer rounds the base, the factor and their product, so its last bits cannot be predicted.
     """
 
     def predict(rows: Rows) -> FloatArray:
         expected = case.curve.at(rows.t)
-        near = np.abs(rows.observed - expected) <= 2.0 * EPS[dtype] * np.abs(expected)
+        near = np.abs(rows.observed - expected) <= 4.0 * EPS[dtype] * np.abs(expected)
         return np.where(near & (narrow(rows.observed, dtype) == rows.observed), rows.observed, expected)
 
     return predict

@@ -43,11 +43,7 @@ def horizon(case: Case) -> Iterator[Hypothesis]:
     grid = (last.start + last.length * np.geomspace(1.0 / 64.0, 64.0, 257)).tolist()
     for after in behaviours(case.curve):
         found = minimise(_loss_of_end(case.curve, after, thin), grid)
-        endless = bool(
-            np.all(
-                np.abs(case.rows.observed - _ending(case.curve, grid[-1], after).at(case.rows.t)) <= case.rows.allowed
-            )
-        )
+        endless = bool(np.all(case.rows.match(_ending(case.curve, grid[-1], after).at(case.rows.t))))
         for end in dict.fromkeys((float(round(found)), found)):
             if end > last.start and end != planned:
                 extra = {"after": after} if after != last.after else {}

@@ -15,8 +15,8 @@ import numpy as np
 
 from lrwatch.curve import Curve
 from lrwatch.diagnosis.case import Case, Hypothesis, Rows
-from lrwatch.diagnosis.search import simple_fraction
 from lrwatch.diagnosis.transforms.base import Position, Predict, Transform, moved, tidy
+from lrwatch.diagnosis.transforms.numbers import ratios
 from lrwatch.schedules.base import FloatArray
 
 
@@ -63,11 +63,9 @@ def single_sample(case: Case) -> Iterator[Hypothesis]:
 def factor_above_floor(case: Case) -> Iterator[Hypothesis]:
     """What lies above the final value is scaled: recursive schedulers restored without their optimizer."""
     low, expected = final(case.curve), case.expected
-    rows = np.abs(expected - low) > 1e3 * case.rows.allowed
-    if case.resumed_at is None or low <= 0 or not rows.any():
+    if case.resumed_at is None or low <= 0:
         return
-    c = float(np.median((case.rows.observed[rows] - low) / (expected[rows] - low)))
-    for value in dict.fromkeys((simple_fraction(c, limit=1000, rtol=1e-7), c)):
+    for value in ratios(case.rows.observed - low, expected - low, case.rows.resolution()):
         if value != 1.0:
             bent = _scaled_above(case.curve, lambda rows: rows.t, low, value)
             yield Hypothesis("factor_at_resume", {"c": tidy(value), "above": low}, bent)

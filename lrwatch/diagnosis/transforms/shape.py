@@ -40,7 +40,9 @@ def floor(case: Case) -> Iterator[Hypothesis]:
 
     found = minimise(lambda v: loss(ending_at(v).at(thin.t), thin), np.linspace(0.0, peak, 129).tolist())
     near_zero = 0.0 if found < 1e-6 * peak else found
-    for value in dict.fromkeys((near_zero, peak * simple_fraction(found / peak, limit=1000))):
+    for value in dict.fromkeys(
+        (near_zero, peak * simple_fraction(found / peak, limit=1000, rtol=max(case.rows.resolution(), 1e-6)))
+    ):
         if not np.isclose(value, promised, rtol=1e-9, atol=0.0):
             yield Hypothesis("floor", {"floor": value, "promised": promised}, following(ending_at(value)))
     to_zero = ending_at(0.0)
@@ -122,6 +124,8 @@ def affine(case: Case) -> Iterator[Hypothesis]:
     expected = case.expected
     if np.ptp(expected) > 0:
         b, a = np.polyfit(expected, case.rows.observed, 1)
+        if b <= 1e-6:  # a flat curve is not the promised one, shifted
+            return
         yield Hypothesis("affine", {"a": float(a), "b": float(b)}, lambda rows: a + b * case.curve.at(rows.t))
 
 

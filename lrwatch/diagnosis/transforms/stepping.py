@@ -92,19 +92,29 @@ def offset(case: Case) -> Iterator[Hypothesis]:
 
 
 def _ahead(d: float) -> Position:
-    return lambda r: r.t + d
+    return lambda r: np.maximum(r.t + d, 0.0)  # no scheduler stands before its beginning
 
 
 def frozen(case: Case) -> Iterator[Hypothesis]:
     """O(t) = E(min(t, s)): the scheduler was not stepped after s."""
-    s, name = case.first_bad - 1.0, "frozen"
-    if case.place.since_resume and case.resumed_at is not None and case.first_bad <= case.resumed_at + 1:
-        s, name = case.resumed_at, "frozen_at_resume"
-    known = np.isfinite(case.rows.sched)
+    rows, r = case.rows, case.resumed_at
+    known = np.isfinite(rows.sched)
+    at_resume = case.place.since_resume and r is not None
     if known.any():
-        s = float(np.max(case.rows.sched[known]))
-    s = max(s, 0.0)
-    yield from moved(case, name, {"at": tidy(s)}, lambda r: np.minimum(r.t, s), variants=False)
+        stops = [float(np.max(rows.sched[known]))]
+    elif at_resume:
+        stops = [float(r)] if r is not None else []
+    else:  # somewhere between the last row that agrees and the first that does not
+        before = rows.t[rows.t < case.first_bad]
+        low = float(before[-1]) if len(before) else 0.0
+        stops = np.linspace(low, case.first_bad - 1.0, min(int(case.first_bad - low), 64)).round().tolist()
+    for s in dict.fromkeys(max(s, 0.0) for s in reversed(stops)):
+        name = "frozen_at_resume" if at_resume and s == r else "frozen"
+        yield from moved(case, name, {"at": tidy(s)}, _until(s), variants=False)
+
+
+def _until(s: float) -> Position:
+    return lambda r: np.minimum(r.t, s)
 
 
 def skipped_updates(case: Case) -> Iterator[Hypothesis]:
@@ -163,7 +173,7 @@ def _periods(case: Case, *, steps: bool) -> list[float]:
         if len(widths):
             found[float(np.median(widths))] = None
     if not steps:
-        bad = np.flatnonzero(np.abs(rows.observed - case.expected) > rows.allowed)
+        bad = np.flatnonzero(~rows.match(case.expected))
         if len(bad):
             i = int(bad[0])
             low = rows.t[i - 1] if i else rows.t[i] - 1
