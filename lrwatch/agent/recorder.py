@@ -63,6 +63,14 @@ class Recorder:
         accumulate: micro-batches per update, where known.
     """
 
+    # Slots, because an object with more than thirty attributes loses the interpreter's fast way to them.
+    __slots__ = (
+        "_after", "_capacity", "_companions", "_device", "_early", "_found_inf", "_fused", "_handle", "_idle",
+        "_idle_calls", "_lag", "_locate", "_name", "_odd", "_open", "_optimizer", "_patience", "_position", "_scaler",
+        "_sched", "_scheduler", "_single", "_tensor", "_unusual", "_waiting", "_width", "attempt", "closed", "dropped",
+        "errors", "micros", "notices", "ring", "started",
+    )  # fmt: skip
+
     def __init__(
         self,
         optimizer: Any,
@@ -77,7 +85,8 @@ class Recorder:
     ):
         self.ring: deque[Item] = deque()
         self.notices: deque[str] = deque()
-        self.update = self.attempt = 0
+        self.attempt = 0
+        self._lag = 0  # attempts that were skipped: update = attempt - lag
         self.micros: int | None = None
         self.dropped = self.errors = 0
         self.started = self.closed = False
@@ -91,13 +100,13 @@ class Recorder:
             from lrwatch.agent import device
 
             self._device, self._tensor = device, device.Tensor
-        self._width = 0
-        self._open: list[Any] | None = None
+        self._width, self._single = 0, False
+        self._open: tuple[Any, ...] | None = None
         self._sched: Any = None
         self._fused = bool(getattr(optimizer, "_step_supports_amp_scaling", False))
         self._found_inf: Any = None
-        self._odd = False
-        """This row, or one before it, needs more than an append."""
+        self._odd = False  # this row, or one before it, needs more than an append
+        self._unusual = True  # the next hook finds something to do first
         self._waiting = Waiting()
         self._early: list[Note] = []
         self._idle: list[list[Any]] = []
@@ -111,17 +120,17 @@ class Recorder:
 
     def before_update(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         """The pre-step hook: opens a row with the values that this update uses."""
-        if self.closed:
-            return
         try:
-            if self._open is not None or self._idle or self._after or not self.started:
+            if self._unusual or self._open is not None:
+                if self.closed:
+                    return
                 self._before_unusual()
             groups = optimizer.param_groups
             if len(groups) != self._width:
                 self._regroup(groups)
-            if self._width == 1 and not self._companions:
+            if self._single:
                 lr = groups[0]["lr"]
-                self._open = [lr if lr.__class__ is float else self._value(lr)]
+                self._open = (lr if lr.__class__ is float else self._value(lr),)
             else:
                 self._open = self._read(groups)
             self._sched = self._position.last_epoch
@@ -140,8 +149,6 @@ class Recorder:
         tokens: Any = None,
     ) -> None:
         """Close the row of an update."""
-        if self.closed:
-            return
         try:
             if loss.__class__ is not float and loss is not None:
                 loss = self._value(loss)
@@ -152,11 +159,12 @@ class Recorder:
                 self._without_hook(loss, grad_norm, epoch, samples, tokens)
                 return
             self._open = None
-            update, attempt = self.update, self.attempt
+            attempt = self.attempt
+            self.attempt = attempt + 1
             row = (
-                update, attempt, self.micros, self._sched, time(), loss, grad_norm, epoch, samples, tokens, None, values
+                attempt - self._lag, attempt, self.micros, self._sched, time(),
+                loss, grad_norm, epoch, samples, tokens, None, values,
             )  # fmt: skip
-            self.update, self.attempt = update + 1, attempt + 1
             if self._odd:
                 self._hold(list(row))
             elif len(self.ring) < self._capacity:
@@ -167,6 +175,11 @@ class Recorder:
             self.errors += 1
 
     # -- rare calls -------------------------------------------------------------------------------------
+
+    @property
+    def update(self) -> int:
+        """Applied updates so far, as far as it is known which were skipped."""
+        return self.attempt - self._lag
 
     def micro(self) -> None:
         """Count one backward pass."""
@@ -218,11 +231,12 @@ class Recorder:
             self._put(Note("end", self.update, time(), {"outcome": outcome}))
         except Exception:
             self.errors += 1
-        self.closed = True
+        self.closed = self._unusual = True
 
     def abandon(self) -> None:
         """In a forked child: record nothing, keep nothing."""
-        self.closed = True
+        self.closed = self._unusual = True
+        self._open = None
         for kept in (self.ring, self.notices, self._waiting, self._early, self._idle):
             kept.clear()
 
@@ -258,7 +272,7 @@ class Recorder:
         self._early.clear()
 
     def _begin(self, origin: Origin) -> None:
-        self.update, self.attempt = origin.update, origin.attempt
+        self.attempt, self._lag = origin.attempt, origin.attempt - origin.update
         if origin.micro is not None:
             self.micros = origin.micro
         self._segment(origin)
@@ -281,21 +295,24 @@ class Recorder:
         self._regroup(groups)
 
     def _regroup(self, groups: Sequence[Group]) -> None:
-        self._width = len(groups)
+        self._width, self._single = len(groups), len(groups) == 1 and not self._companions
         names = self.names()
         self._put(Columns(tuple(f"{signal}/{name}" for signal in ("lr", *self._companions) for name in names)))
 
     # -- reading ------------------------------------------------------------------------------------------
 
-    def _read(self, groups: Sequence[Group]) -> list[Any]:
+    def _read(self, groups: Sequence[Group]) -> tuple[Any, ...]:
         values = [lr if (lr := g["lr"]).__class__ is float else self._value(lr) for g in groups]
         for read in self._companions.values():
             values += [self._value(read(g)) for g in groups]
-        return values
+        return tuple(values)  # a tuple of numbers is soon of no concern to the garbage collector, a list always is
 
     def _value(self, x: Any) -> Any:
         """A float, a copy that is still on its way, None when there is no number in ``x``."""
         try:
+            if x.__class__ is self._tensor and x.is_cpu:  # the usual case, without the calls below
+                x = x.item()
+                return x if x.__class__ is float else float(x)
             if isinstance(x, self._tensor):
                 x = self._device.read(x)
                 if x.__class__ is not float and x is not None:
@@ -336,6 +353,7 @@ class Recorder:
                 self._segment(Origin(self.update, self.attempt, "state"))
         self._start()
         self._close_row()
+        self._unusual = False
 
     def _close_row(self) -> None:
         """Close an open row that nobody closed."""
@@ -343,6 +361,8 @@ class Recorder:
             self.step()
 
     def _without_hook(self, *given: Any) -> None:
+        if self.closed:
+            return
         row = [0, 0, self.micros, self._position.last_epoch, time(), *given, None, None]
         if self._scaler is not None and not self._after:
             self._hold(row, skip_evidence(self._scaler, self._optimizer, self._value))
@@ -360,6 +380,7 @@ class Recorder:
 
     def _wait_for_hook(self, row: list[Any]) -> None:
         self._idle.append(row)
+        self._unusual = True
         if len(self._idle) >= self._patience:
             self._fall_back()
 
@@ -381,7 +402,7 @@ class Recorder:
     def _count(self, row: list[Any]) -> None:
         """A row without a hook is an update after all."""
         row[UPDATE], row[ATTEMPT] = self.update, self.attempt
-        self.update, self.attempt = self.update + 1, self.attempt + 1
+        self.attempt += 1
         self._hold(row)
 
     def _hold(self, row: list[Any], evidence: Any = None) -> None:
@@ -410,10 +431,11 @@ class Recorder:
             item[UPDATE], item[ATTEMPT] = self.update - behind, self.attempt - behind
             item[SCHED], item[SKIPPED] = None, 1  # the scheduler stands where it was after this attempt
             self.attempt += 1
+            self._lag += 1
             self._waiting.renumber(0, 1)
         elif held.found_inf is not None and truth(held.found_inf):
             item[SKIPPED] = 1
-            self.update -= 1
+            self._lag += 1
             self._waiting.renumber(-1, 0)
         self._put(tuple(item))
 

@@ -51,8 +51,9 @@ class Waiting:
     def row(self, row: list[Any], found_inf: Any = None, evidence: Any = None) -> None:
         """Queue a row."""
         later: list[Later] = [(row, i, x) for i, x in enumerate(row[:VALUES]) if on_its_way(x)]
-        values = row[VALUES] or []
-        later += [(values, i, x) for i, x in enumerate(values) if on_its_way(x)]
+        if row[VALUES] is not None:
+            values = row[VALUES] = list(row[VALUES])
+            later += [(values, i, x) for i, x in enumerate(values) if on_its_way(x)]
         self._queue.append(Held(row, later, found_inf, evidence))
 
     def note(self, note: Note, later: Sequence[Later]) -> None:
