@@ -37,11 +37,19 @@ def unwrapped(optimizer: Any) -> Any:
     return inner
 
 
-def with_position(scheduler: Any) -> Any:
-    """The scheduler, or the one inside its wrappers, that knows its ``last_epoch``; None where none does."""
-    while scheduler is not None and not hasattr(scheduler, "last_epoch"):
+def unwrapped_scheduler(scheduler: Any) -> Any:
+    """The scheduler inside its wrappers; None where there is none that torch would know."""
+    while scheduler is not None and not hasattr(scheduler, "last_epoch") and not hasattr(scheduler, "_schedulers"):
         scheduler = getattr(scheduler, "scheduler", None)
     return scheduler
+
+
+def with_position(scheduler: Any) -> Any:
+    """The scheduler whose ``last_epoch`` counts the steps: of chained ones, which step together, the first."""
+    inner = unwrapped_scheduler(scheduler)
+    while inner is not None and not hasattr(inner, "last_epoch"):
+        inner = inner._schedulers[0] if inner._schedulers else None
+    return inner
 
 
 def promise(contract: str | os.PathLike[str] | Mapping[str, Any] | Contract | None) -> Contract | None:
