@@ -66,7 +66,7 @@ def _same_experiment(contract: Contract | None, source: Source) -> Iterator[Item
     for item in source:
         if contract is not None and isinstance(item, Event) and item.kind in ("start", "resume"):
             experiment = item.fields.get("experiment")
-            if experiment is not None and experiment != contract.experiment:
+            if experiment is not None and contract.experiment not in ("", experiment):  # "": made of options
                 raise TraceError(
                     f"is a trace of experiment {experiment!r}, the contract {contract.source} is for "
                     f"{contract.experiment!r}; give the contract of that run",

@@ -75,8 +75,8 @@ class ContractMismatch(Check):
         ]
 
     def _against_given(self) -> list[Finding]:
-        if self.context.contract is None:
-            return []
+        if self.context.contract is None or not self.context.contract.experiment:
+            return []  # a promise made of options is of no experiment: it was never the run's own contract
         given = self.context.contract.identity
         if any(compare(Identity.parse(identity), given) != "mismatch" for identity, _ in self.held.values()):
             return []

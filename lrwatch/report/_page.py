@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from lrwatch.report.base import ascii_only
 
 WIDTH: Final = 80
 GUTTER: Final = 14
+_GLUE: Final = "\N{NO-BREAK SPACE}"
 _COLOURS: Final = {
     "error": "31;1", "fail": "31;1", "warning": "33;1", "inconclusive": "33;1", "info": "36", "pass": "32;1",
     "head": "1", "used": "36", "promised": "33", "mark": "31;1", "axis": "2", "quiet": "2",
@@ -47,7 +49,7 @@ class Page:
         shown = head
         for text in texts:
             side = " " * (indent + gutter)
-            wrapped = textwrap.wrap(clean(text), WIDTH - len(side), break_on_hyphens=False) or [""]
+            wrapped = wrap(clean(text), WIDTH - len(side)) or [""]
             first = " " * indent + self.paint(role, shown) + " " * max(gutter - len(shown), 1) if shown else side
             self.lines += [first + wrapped[0], *(side + line for line in wrapped[1:])]
             shown = ""
@@ -60,6 +62,12 @@ class Page:
 def clean(text: str) -> str:
     """The text without control characters: names come from files, and a terminal obeys what it is shown."""
     return "".join(c if c.isprintable() or c == " " else repr(c)[1:-1] for c in text)
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """The text in lines of at most ``width``; what stands in braces or backticks stays on one if it can."""
+    glued = re.sub(r"(?:\w+ )?\{[^{}]*\}|`[^`]*`", lambda part: part[0].replace(" ", _GLUE), text)
+    return [line.replace(_GLUE, " ") for line in textwrap.wrap(glued, width, break_on_hyphens=False)]
 
 
 def spans(numbers: Sequence[int]) -> str:

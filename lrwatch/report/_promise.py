@@ -10,7 +10,6 @@ import numpy as np
 
 from lrwatch.contract.model import Contract
 from lrwatch.curve import Curve
-from lrwatch.report.base import counted
 
 
 @dataclass(frozen=True)
@@ -50,8 +49,7 @@ def words(contract: Contract) -> list[str]:
     axis = clock.axis if clock.counts == "applied" else f"{clock.axis}, {clock.counts} ones"
     horizon = "no horizon" if clock.horizon is None else f"horizon {clock.horizon:,.0f}"
     lines.append(f"clock: {axis}, {horizon}")
-    if contract.amendments:
-        lines.append(counted(len(contract.amendments), "amendment"))
+    lines += [f"amended {flow(entry)}" for entry in contract.document.get("amendments") or ()]
     return lines
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lrwatch.findings import Cause, Finding
@@ -25,9 +26,9 @@ def render(report: Report, look: Look) -> str:
     findings = ordered(report.result.findings)
     verdict = report.result.verdict(look.fail_on)
     page.item(verdict.upper(), [_sentence(report, verdict, findings)], gutter=len(verdict) + 2, role=verdict)
-    for finding in findings[:MOST]:
+    for i, finding in enumerate(findings[:MOST]):
         page.blank()
-        _finding(page, finding)
+        _finding(page, finding, findings[:i])
     if len(findings) > MOST:
         page.blank()
         page.item("", [f"{counted(len(findings) - MOST, 'more finding')}; --format json has all of them"], gutter=2)
@@ -85,20 +86,28 @@ def _capital(text: str) -> str:
 # -- findings ----------------------------------------------------------------------------------------
 
 
-def _finding(page: Page, finding: Finding) -> None:
+def _finding(page: Page, finding: Finding, before: Sequence[Finding]) -> None:
     where = " · ".join(_where(finding))
     page.item(str(finding.severity), [f"{finding.code} {finding.slug}" + (f"  {where}" if where else "")],
               gutter=9, role=str(finding.severity))  # fmt: skip
     page.item("", [_capital(finding.message) + "."], gutter=9)
     cause = finding.cause
+    if cause is not None and any(_same(cause, other.cause) and finding.fix == other.fix for other in before):
+        page.item("Cause", ["The same as above."], indent=9, gutter=9)
+        page.item("Page", [f"lrwatch explain {finding.slug}"], indent=9, gutter=9)
+        return
     if cause is not None:
-        page.item("Cause", [_cause(cause)], indent=9, gutter=8)
-        page.item("Or", [_capital(other) + "." for other in cause.also_consistent], indent=9, gutter=8)
-        page.item("Needed", [f"to tell them apart: {'; '.join(cause.missing_evidence)}"] * bool(cause.missing_evidence),
-                  indent=9, gutter=8)  # fmt: skip
-    page.item("Fix", [_capital(finding.fix) + "."] * bool(finding.fix), indent=9, gutter=8)
+        page.item("Cause", [_cause(cause)], indent=9, gutter=9)
+        page.item("Or", [_capital(other) + "." for other in cause.also_consistent], indent=9, gutter=9)
+        page.item("Missing", [_capital(what) + "." for what in cause.missing_evidence], indent=9, gutter=9)
+    page.item("Fix", [_capital(finding.fix) + "."] * bool(finding.fix), indent=9, gutter=9)
     topics = [finding.slug] if cause is None or cause.name == "unexplained" else [finding.slug, cause.name]
-    page.item("Page", [" · ".join(f"lrwatch explain {topic}" for topic in topics)], indent=9, gutter=8)
+    page.item("Page", [" · ".join(f"lrwatch explain {topic}" for topic in topics)], indent=9, gutter=9)
+
+
+def _same(cause: Cause, other: Cause | None) -> bool:
+    """Whether two findings have one cause, known equally well."""
+    return other is not None and replace(cause, explains=0.0) == replace(other, explains=0.0)
 
 
 def _where(finding: Finding) -> list[str]:
@@ -169,7 +178,8 @@ def _evidence(page: Page, report: Report) -> None:
         page.item("Sensitivity", [_capital(result.sensitivity.sentence) + "."])
     page.item("Assumed", [_capital(text) + "." for text in assumed(report)])
     if contract is None:
-        page.item("Contract", ["none; `lrwatch explain contract` shows one to start from"])
+        said = "none: only what a trace shows by itself was checked; `lrwatch explain contract` shows one to start from"
+        page.item("Contract", [said])
     else:
         experiment = f" ({contract.experiment})" if contract.experiment else ""
         head = f"{contract.source}{experiment}, sha256 {contract.sha256[:12]}"

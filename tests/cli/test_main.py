@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -141,25 +140,3 @@ def test_full_disk_is_an_error_not_a_verdict() -> None:
         done = subprocess.run([*LRWATCH, "explain"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 2
     assert done.stderr == "lrwatch: standard output: No space left on device\n"
-
-
-def on_a_terminal(args: list[str], **env: str) -> str:
-    """What a command writes when standard output is a terminal."""
-    ours, theirs = pty.openpty()
-    environment = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | {"TERM": "xterm"} | env
-    with subprocess.Popen(
-        [*LRWATCH, *args], cwd=ROOT, stdout=theirs, stderr=subprocess.DEVNULL, env=environment
-    ) as child:
-        os.close(theirs)
-        shown = b""
-        while True:
-            try:
-                part = os.read(ours, 65536)
-            except OSError:  # Linux says EIO when the other end is closed
-                break
-            if not part:
-                break
-            shown += part
-        os.close(ours)
-        child.wait()
-    return shown.decode()

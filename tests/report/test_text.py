@@ -25,12 +25,12 @@ FAIL  Either the scheduler advances 2 times per update, or every value is
 error    LR101 drift  ranks 0–3 · lr group 0 · steps 1–3 · resolved
          Group 0 used 0.0002 at step 1 where the contract says 0.0001; 3 of 8
          rows differ, by up to 50.00% of the peak.
-         Cause   The scheduler advances 2 times per update. It explains 100% of
-                 the deviation; confidence: ambiguous.
-         Or      Every value is multiplied by 2.
-         Needed  to tell them apart: a row after the warm-up
-         Fix     Call scheduler.step() once per optimizer update.
-         Page    lrwatch explain drift · lrwatch explain rate
+         Cause    The scheduler advances 2 times per update. It explains 100% of
+                  the deviation; confidence: ambiguous.
+         Or       Every value is multiplied by 2.
+         Missing  A row after the warm-up.
+         Fix      Call scheduler.step() once per optimizer update.
+         Page     lrwatch explain drift · lrwatch explain rate
 
             lr, group 0 of rank 0
  4.00e-04 ┤                ⡰⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉
@@ -113,7 +113,7 @@ def test_a_certain_cause_is_said_plainly(report: Make, drift: Finding) -> None:
     sure = replace(drift, cause=replace(drift.cause, confidence="high", also_consistent=(), missing_evidence=()))
     text = render("text", report(findings=(sure,)), PLAIN)
     assert sentence(text) == "FAIL The scheduler advances 2 times per update; first bad step 1."
-    assert "Or " not in text and "Needed" not in text
+    assert "Or " not in text and "Missing" not in text
 
 
 def test_an_unexplained_drift_is_not_given_a_reason(report: Make, drift: Finding) -> None:
@@ -121,7 +121,7 @@ def test_an_unexplained_drift_is_not_given_a_reason(report: Make, drift: Finding
     odd = replace(drift, cause=replace(drift.cause, name="unexplained", sentence="no known bug makes this curve"))
     text = render("text", report(findings=(odd,)), PLAIN)
     assert sentence(text).startswith("FAIL Group 0 used 0.0002 at step 1")
-    assert "Page    lrwatch explain drift\n" in text
+    assert "Page     lrwatch explain drift\n" in text
 
 
 def test_without_a_contract_it_says_what_was_not_compared(report: Make) -> None:
@@ -130,7 +130,13 @@ def test_without_a_contract_it_says_what_was_not_compared(report: Make) -> None:
         "PASS Nothing wrong in what a trace shows by itself. Without a contract the learning rate was compared "
         "with nothing."
     )
-    assert "Contract      none; `lrwatch explain contract` shows one to start from\n" in text
+    assert (
+        """
+Contract      none: only what a trace shows by itself was checked;
+              `lrwatch explain contract` shows one to start from
+"""
+        in text
+    )
 
 
 def test_inconclusive_says_why(report: Make) -> None:
@@ -172,8 +178,24 @@ def test_the_gravest_finding_comes_first_then_the_earliest(report: Make, drift: 
     ]
 
 
+def test_one_cause_is_told_once(report: Make, drift: Finding) -> None:
+    text = render("text", report(findings=(drift, replace(drift, slug="stepping", code="LR102"))), PLAIN)
+    assert text.count("The scheduler advances 2 times per update. It explains") == 1
+    assert (
+        """
+error    LR102 stepping  ranks 0–3 · lr group 0 · steps 1–3 · resolved
+         Group 0 used 0.0002 at step 1 where the contract says 0.0001; 3 of 8
+         rows differ, by up to 50.00% of the peak.
+         Cause    The same as above.
+         Page     lrwatch explain stepping
+"""
+        in text
+    )
+
+
 def test_many_findings_are_counted_not_shown(report: Make, drift: Finding) -> None:
-    text = render("text", report(findings=tuple(replace(drift, first_step=i) for i in range(20))), PLAIN)
+    many = tuple(replace(drift, first_step=i, cause=None) for i in range(20))
+    text = render("text", report(findings=many), PLAIN)
     assert text.count("\nerror ") == 12
     assert "\n  8 more findings; --format json has all of them\n" in text
 
@@ -246,7 +268,7 @@ def test_describe_without_horizon_with_amendments_and_plateau() -> None:
         == """\
   lr 0.5: plateau {metric: val_loss, factor: 0.5}
   clock: update, attempted ones, no horizon
-  1 amendment
+  amended {at: 10, multiply: {lr: 0.5}}
 
   signal   group   first   peak   at   last   after
   lr       (all)     0.5    0.5    0      —       —

@@ -1,0 +1,151 @@
+"""``lrwatch verify`` where a transcript cannot see it: terminals, signals, half-written files."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lrwatch.cli import base
+from lrwatch.errors import LrwatchError, OutputExists
+
+ROOT = Path(__file__).parents[2]
+LRWATCH = (sys.executable, "-m", "lrwatch")
+
+CONTRACT = "lrwatch: 1\nexperiment: x\nclock: {horizon: 4}\nlr: {base: 0.5, schedule: constant}\n"
+TRACE = "step,lr\n0,0.5\n1,0.5\n2,0.5\n3,0.5\n"
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Path:
+    """A directory with a contract and a trace that keeps it."""
+    (tmp_path / "contract.yaml").write_text(CONTRACT)
+    (tmp_path / "trace.csv").write_text(TRACE)
+    return tmp_path
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "LRWATCH_DEBUG")}
+    return kept | {"TERM": "xterm", "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"} | more
+
+
+def on_a_terminal(args: list[str], where: Path, *, stream: str = "stdout", **env: str) -> str:
+    """What a command writes to the stream that is a terminal; the other one goes nowhere."""
+    ours, theirs = pty.openpty()
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | {stream: theirs}
+    with subprocess.Popen([*LRWATCH, *args], cwd=where, env=environment(**env), **streams) as child:
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                part = os.read(ours, 65536)
+            except OSError:  # Linux says EIO when the other end is closed
+                break
+            if not part:
+                break
+            shown += part
+        os.close(ours)
+        assert child.wait() == 0
+    return shown.decode()
+
+
+VERIFY = ["verify", "contract.yaml", "trace.csv"]
+
+
+def test_a_terminal_gets_colours(there: Path) -> None:
+    assert on_a_terminal(VERIFY, there).startswith("\x1b[32;1mPASS\x1b[0m  ")
+
+
+@pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_colours_can_be_refused(there: Path, env: dict[str, str]) -> None:
+    shown = on_a_terminal(VERIFY, there, **env)
+    assert shown.startswith("PASS  ") and "\x1b" not in shown
+
+
+def test_no_colours_in_a_file_or_json(there: Path) -> None:
+    assert on_a_terminal([*VERIFY, "--output", "verdict.txt"], there) == ""
+    assert (there / "verdict.txt").read_text(encoding="utf-8").startswith("PASS  ")
+    assert "\x1b" not in on_a_terminal([*VERIFY, "--format", "json"], there)
+
+
+def test_progress_is_for_a_terminal_and_leaves_nothing_behind(there: Path) -> None:
+    shown = on_a_terminal(VERIFY, there, stream="stderr")
+    assert "\r4 rows\x1b[K" in shown
+    assert shown.endswith("\r\x1b[K")
+    assert not re.sub(r"\r[^\r]*\x1b\[K", "", shown)
+
+
+def test_ctrl_c_is_130_one_line_and_no_output(there: Path) -> None:
+    child = subprocess.Popen(
+        [*LRWATCH, "verify", "contract.yaml", "-", "--output", "verdict.txt"],
+        cwd=there,
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdin
+    child.stdin.write(TRACE + "4,0.5\n" * 50_000)  # more than a pipe holds: when it is through, it is being read
+    child.stdin.flush()
+    child.send_signal(signal.SIGINT)
+    assert child.wait(60) == 130
+    assert child.stderr and child.stdout
+    assert (child.stdout.read(), child.stderr.read().strip()) == ("", "lrwatch: interrupted")
+    child.stdin.close()
+    child.stdout.close()
+    child.stderr.close()
+    assert sorted(p.name for p in there.iterdir()) == ["contract.yaml", "trace.csv"]
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "verdict.json"
+    target.write_text("old")
+    with pytest.raises(OutputExists, match=r"verdict\.json: already exists; pass --force to overwrite it"):
+        base.write("new", str(target), force=False)
+
+    def full(self: Path, *_: object, **__: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(LrwatchError, match=r"verdict\.json: cannot be written: No space left on device"):
+        base.write("new", str(target), force=True)
+    monkeypatch.undo()
+    assert [p.name for p in tmp_path.iterdir()] == ["verdict.json"]
+    assert target.read_text() == "old"
+    base.write("new", str(target), force=True)
+    assert target.read_text() == "new"
+
+
+def test_a_dangling_link_counts_as_existing(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(OutputExists):
+        base.refuse_to_overwrite(str(tmp_path / "link"), force=False)
+
+
+def test_a_device_is_written_to_not_replaced() -> None:
+    base.write("gone", "/dev/null", force=True)
+    assert Path("/dev/null").is_char_device()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [("utf-8", True), ("ascii", False), ("latin-1", False), ("cp437", False), ("nonsense", False)],
+)
+def test_what_an_encoding_can_show(encoding: str, shown: bool) -> None:
+    class Stream:
+        def __init__(self) -> None:
+            self.encoding = encoding
+
+    assert base.shows_unicode(Stream()) == shown  # type: ignore[arg-type]
+
+
+def test_plugin_names_without_importing() -> None:
+    assert base.plugin_names("lrwatch.schedules")[:3] == ["constant", "cosine", "cosine_restarts"]
+    assert "base" not in base.plugin_names("lrwatch.checks")
