@@ -1,0 +1,104 @@
+"""Readers of traces, one format per file. See ``base`` for what a reader is.
+
+source = open_trace(["runs/1"])
+for item in source: ...            # chunks, events and damage, in recorded order
+"""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lrwatch.errors import TraceError, did_you_mean
+from lrwatch.plugins import load
+from lrwatch.readers.base import HEAD, NOTHING_HERE, Options, Reader, TraceSource, chunk_rows, several
+from lrwatch.trace.model import Item
+
+
+def readers() -> dict[str, Reader]:
+    """Every reader by the name that ``--from`` takes."""
+    return load("lrwatch.readers", "READER")
+
+
+def open_trace(paths: Sequence[str | Path], format: str | None = None, options: Options | None = None) -> TraceSource:
+    """The trace in these files or directories as one source; ``-`` is standard input.
+
+    The format is recognised by content, then by name. Several paths are parts of one run: files of the same worker
+    follow each other in the given order, workers advance together.
+
+    Raises:
+        TraceError: an unknown format; nothing there, nothing in it, or nothing that a reader recognises.
+    """
+    options = options or Options()
+    if not paths:
+        raise TraceError("no trace was given; name a file, a run directory, or - for standard input", source="trace")
+    if format is not None and format not in readers():
+        raise TraceError(f"unknown format {format!r}{did_you_mean(format, readers())}", source="--from")
+    if len(paths) > 1:
+        options = replace(options, chunk_rows=chunk_rows(options, len(paths)))
+    return several([_open(str(path), format, options) for path in paths])
+
+
+def _open(path: str, format: str | None, options: Options) -> TraceSource:
+    if path == "-":
+        return _StandardInput(format, options)
+    head = _head(Path(path), options)
+    reader = readers()[format] if format else _recognised(Path(path), head, options)
+    return reader.open(Path(path), options)
+
+
+def _head(path: Path, options: Options) -> bytes:
+    """The first bytes of a file, empty for a directory."""
+    name = options.name(path)
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            return b""
+        if not stat.S_ISREG(mode):
+            raise TraceError("is no regular file; pipe it in and name it -", source=name)
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except FileNotFoundError:
+        raise TraceError("no such file or directory", source=name) from None
+    except (OSError, ValueError) as e:  # ValueError: a name with a NUL byte
+        raise TraceError(f"cannot be read: {getattr(e, 'strerror', None) or e}", source=name) from None
+    if not head:
+        raise TraceError("is empty; nothing was recorded", source=name)
+    return head
+
+
+def _recognised(path: Path, head: bytes, options: Options) -> Reader:
+    scores = {name: reader.detect(path, head) for name, reader in readers().items()}
+    best = max(scores, key=lambda name: scores[name])
+    if scores[best] > 0:
+        return readers()[best]
+    known = ", ".join(readers())
+    if path.is_dir():
+        why = NOTHING_HERE
+    elif b"\0" in head:
+        why = f"is binary and no trace that lrwatch knows ({known}); say which it is with --from FORMAT"
+    else:
+        why = f"is no trace that lrwatch recognises ({known}); say which it is with --from FORMAT"
+    raise TraceError(why, source=options.name(path))
+
+
+class _StandardInput:
+    """What comes in by a pipe, kept in a temporary file: any format can then be recognised, and read twice."""
+
+    rereadable = True
+
+    def __init__(self, format: str | None, options: Options):
+        self._file: Any = tempfile.NamedTemporaryFile(prefix="lrwatch-")  # noqa: SIM115  # lives as long as the source
+        shutil.copyfileobj(sys.stdin.buffer, self._file)
+        self._file.flush()
+        self._source = _open(self._file.name, format, replace(options, label=options.label or "stdin"))
+        self.info, self.rank = self._source.info, self._source.rank
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self._source)

@@ -1,0 +1,104 @@
+"""The header of a table: what separates its cells, which column is what, and what to say when that is not clear."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from lrwatch.errors import TraceError, did_you_mean
+from lrwatch.readers.base import Options
+from lrwatch.trace.model import SIGNALS
+from lrwatch.trace.names import ALIASES, Layout, canonical, known, resolve
+
+DELIMITERS: Final = (",", "\t", ";")
+ROW: Final = "#row"
+"""As a mapped column: the number of the row, counted from 0."""
+ROW_INDEX: Final = -1
+"""Its place in a layout."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """How the lines of a file are to be read."""
+
+    delimiter: str
+    header: tuple[str, ...]
+    layout: Layout
+
+
+def first_line(path: Path, name: str) -> str:
+    """The first line, without byte order mark and the # that some tools begin it with."""
+    try:
+        with path.open("rb") as file:
+            line = file.readline(1 << 20)
+    except OSError as e:
+        raise TraceError(f"cannot be read: {e.strerror}", source=name) from None
+    if line[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise TraceError("is UTF-16; save it as UTF-8", source=name)
+    if b"\0" in line:
+        raise TraceError("is binary, no table", source=name)
+    try:
+        text = line.decode("utf-8-sig").strip("\r\n")
+    except UnicodeDecodeError:
+        raise TraceError("has a header that is not UTF-8; save it as UTF-8", source=name, line=1) from None
+    if not text.strip():
+        raise TraceError("begins with an empty line; put the header there, e.g. step,lr", source=name, line=1)
+    return text.removeprefix("#").lstrip(" ")
+
+
+def _cells(text: str, delimiter: str) -> list[str]:
+    try:
+        return next(csv.reader([text], delimiter=delimiter))
+    except csv.Error:
+        return text.split(delimiter)
+
+
+def separated(text: str) -> tuple[list[str], str]:
+    """The cells of a header under the delimiter that makes most sense of it."""
+    ways = [(_cells(text, delimiter), delimiter) for delimiter in DELIMITERS]
+    return max(ways, key=lambda way: (len(resolve(way[0]).columns), len(way[0])))
+
+
+def table(cells: Sequence[str], delimiter: str, options: Options, name: str) -> Table:
+    if all(is_number(cell) for cell in cells):
+        raise TraceError(f"has no header: it begins with {listed(cells)}; put one there, e.g. step,lr", source=name)
+    names = [cell.strip() for cell in cells]
+    mapping: dict[str, int] = {}
+    for ours, theirs in options.columns.items():
+        column, said = canonical(ours), f"--map {ours}={theirs}"
+        if not known(column):
+            raise TraceError(
+                f"{said}: no column of a trace{did_you_mean(ours, ['step', *ALIASES, *SIGNALS])}", source=name
+            )
+        if theirs == ROW and column == "update":
+            mapping[column] = ROW_INDEX
+        elif theirs in names:
+            mapping[column] = names.index(theirs)
+        else:
+            raise TraceError(f"{said}: it has no such column{did_you_mean(theirs, names)}", source=name)
+    layout = resolve(names, mapping)
+    if not layout.signals("lr"):
+        raise TraceError(f"no learning-rate column among {listed(names)}; name it with --map lr=COLUMN", source=name)
+    if "update" not in layout.columns:
+        raise TraceError(
+            f"no step column among {listed(names)}; name it with --map step=COLUMN, or say --map step={ROW} if every "
+            f"row is one update",
+            source=name,
+        )
+    return Table(delimiter, tuple(names), layout)
+
+
+def listed(cells: Sequence[str]) -> str:
+    shown = ", ".join(cell.strip()[:40] for cell in cells[:12])
+    return shown if len(cells) <= 12 else f"{shown} and {len(cells) - 12} more"
+
+
+def is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,173 @@
+"""What a reader is: a format's name, how likely a file is of it, and how it is opened.
+
+A reader is a module in this folder, named as its format, that defines ``READER``. What it yields are the chunks,
+events and damage of ``trace.model``; it never guesses what the file does not say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, NamedTuple, Protocol
+
+import numpy as np
+
+from lrwatch.errors import TraceError
+from lrwatch.trace import merge
+from lrwatch.trace.model import Item, LrRead, Source, TraceInfo
+
+CHUNK_ROWS: Final = 1 << 16
+MAX_LINE: Final = 1 << 24
+HEAD: Final = 1 << 16
+"""Bytes of a file that a reader may look at to recognise it."""
+
+NOTHING_HERE: Final = (
+    "no trace in this directory; give a run directory that has trace/rank00000-seg0000.jsonl, or name the files"
+)
+
+_RANK = re.compile(r"rank[-_.]?0*(\d+)", re.I)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user said about a trace.
+
+    Attributes:
+        columns: our name → the file's name (``--map lr=learning_rate``); ``#row`` is the number of the row.
+        lr_read: when the LR of a row was read, where the format does not say. first_step: the number that the file
+            gives to the first update of the run.
+        chunk_rows: rows of a chunk at most. label: name of the source in messages, instead of its path.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    lr_read: LrRead | None = None
+    first_step: int | None = None
+    chunk_rows: int = CHUNK_ROWS
+    label: str = ""
+
+    def name(self, path: Path) -> str:
+        """What messages call the file."""
+        return self.label or str(path)
+
+
+class TraceSource(Source, Protocol):
+    """A source that may know whose rows it has: ``rank`` is None when it has rows of several workers."""
+
+    @property
+    def rank(self) -> int | None: ...
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A format.
+
+    Attributes:
+        name: as in ``--from``; equals the module's name.
+        detect: (path, first bytes, empty for a directory) → 0: it is not, 1: it certainly is.
+        open: (path, options) → the source; raises TraceError where nothing in it can be read.
+    """
+
+    name: str
+    detect: Callable[[Path, bytes], float]
+    open: Callable[[Path, Options], TraceSource]
+
+
+class Several:
+    """Sources of one run as one: parts of one worker follow each other, workers advance together."""
+
+    def __init__(self, sources: Sequence[TraceSource], info: TraceInfo):
+        self.sources, self.info = tuple(sources), info
+        self.rereadable = all(source.rereadable for source in sources)
+        ranks = {source.rank for source in sources}
+        self.rank = ranks.pop() if len(ranks) == 1 else None
+
+    def __iter__(self) -> Iterator[Item]:
+        workers: dict[object, list[TraceSource]] = {}
+        for i, source in enumerate(self.sources):
+            workers.setdefault(("mixed", i) if source.rank is None else source.rank, []).append(source)
+        if len(workers) == 1:
+            return merge.chain(self.sources)
+        return merge.merge([merge.chain(parts) for parts in workers.values()])
+
+
+def several(sources: Sequence[TraceSource]) -> TraceSource:
+    """One source of all; what each assumed is assumed by the whole."""
+    if len(sources) == 1:
+        return sources[0]
+    infos = [source.info for source in sources]
+    return Several(
+        sources,
+        TraceInfo(
+            paths=tuple(path for info in infos for path in info.paths),
+            format=", ".join(dict.fromkeys(info.format for info in infos)),
+            assumed=tuple(dict.fromkeys(sentence for info in infos for sentence in info.assumed)),
+            run=next((info.run for info in infos if info.run), None),
+            contract=next((info.contract for info in infos if info.contract), None),
+        ),
+    )
+
+
+def chunk_rows(options: Options, sources: int) -> int:
+    """Rows of a chunk when so many sources are read at once: together not more than a few hundred thousand."""
+    return max(min(options.chunk_rows, (1 << 18) // max(sources, 1)), min(options.chunk_rows, 256))
+
+
+def rank_in(path: Path) -> int | None:
+    """The rank that a file's name gives (``rank3.csv``, ``rank00003-seg0001.jsonl``), else None."""
+    found = _RANK.search(path.name)
+    return int(found[1]) if found else None
+
+
+class Block(NamedTuple):
+    """Whole lines of a file; only the very last line of the file may lack its end."""
+
+    line: int
+    data: bytes
+
+
+def blocks(path: Path, rows: int, *, row_bytes: int = 128, name: str = "") -> Iterator[Block]:
+    """A file in blocks of whole lines, at most ``rows`` of them, with the number of the first (from 1).
+
+    The file is opened for each read only: thousands of them can be read side by side, and one that grows while it is
+    read is read to its present end. Raises TraceError: not readable, or a line longer than 16 MiB.
+    """
+    offset, line, rest = 0, 1, b""
+    size = max(rows * row_bytes, 1 << 12)
+    while True:
+        try:
+            with path.open("rb") as file:
+                file.seek(offset)
+                data = file.read(size)
+        except OSError as e:
+            raise TraceError(f"cannot be read: {e.strerror}", source=name or str(path)) from None
+        offset += len(data)
+        cut = data.rfind(b"\n") + 1
+        whole, rest = (rest + data[:cut], data[cut:]) if cut else (b"", rest + data)
+        if not data:
+            if rest:
+                yield Block(line, rest)
+            return
+        if len(rest) > MAX_LINE:
+            raise TraceError(
+                "a line is longer than 16 MiB; this is no table or log of a run", source=name or str(path), line=line
+            )
+        del data
+        for part in _cut(whole, rows):
+            yield Block(line, part)
+            line += part.count(b"\n")
+
+
+def _cut(data: bytes, rows: int) -> Iterator[bytes]:
+    """Whole lines in pieces of at most ``rows`` lines; mostly in one, only short lines make it more."""
+    if data.count(b"\n") <= rows:
+        if data:
+            yield data
+        return
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
+    edges = [0, *(ends[rows - 1 : -1 : rows] + 1).tolist(), len(data)]
+    for start, stop in pairwise(edges):
+        yield data[start:stop]
