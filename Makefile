@@ -15,7 +15,7 @@ pip := $(bin)/python -m pip --disable-pip-version-check --no-input install -qq -
 # loadfile: what a file prepares once for all of its tests is prepared once
 pytest := $(bin)/python -m pytest $(PYTEST_FLAGS) -n $(JOBS) --dist loadfile
 
-.PHONY: help venv install demo test test-long lint typecheck tools clean
+.PHONY: help venv install demo test test-long lint typecheck quality tools clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -40,6 +40,9 @@ lint: install  ## ruff over everything
 
 typecheck: install  ## mypy --strict over lrwatch/
 	@$(bin)/mypy
+
+quality: install  ## detection, causes and false alarms on 600 random runs: the README's table
+	@$(bin)/python benchmarks/quality.py
 
 tools:  ## Prometheus, Alertmanager and their checkers, unpacked into .tools where they are not on PATH
 	@tests/tools.sh

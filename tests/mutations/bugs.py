@@ -1,7 +1,7 @@
 """Bugs, each made by driving the real scheduler wrongly; the names a correct diagnosis may give beside each.
 
-A bug is a function of a ``Run`` that returns its segments. ``truth`` is the cause; ``same`` are causes that give exactly
-the same curve on some shapes, so that naming them beside the truth is right and naming only them is not wrong.
+A bug is a function of a ``Run`` that returns its segments. ``truth`` is the cause; ``same`` are causes that give
+exactly the same curve on some shapes, so that naming them beside the truth is right and naming only them is not wrong.
 """
 
 from __future__ import annotations

@@ -95,9 +95,7 @@ def judge(run: Run, make: Callable[[Run], Segments], storage: Storage, bug: Bug 
         detected=bool(found),
         named=_names(cause),
         confident=cause is not None and cause.cause is not None and cause.cause.confidence == "high",
-        first_error=abs(min((f.first_step or 0) for f in found) - min(bad))
-        if found and bad and cause.slug == "drift"
-        else 0,
+        first_error=abs((cause.first_step or 0) - min(bad)) if cause and bad and cause.slug == "drift" else 0,
         result=result,
     )
 
