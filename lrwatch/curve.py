@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -45,25 +46,29 @@ class Piece:
 
     phase: Phase
     params: Any
+    low: float = -np.inf
+    high: float = np.inf
 
     @classmethod
     def of(cls, phase: Phase, base: float) -> Piece:
-        params: dict[str, Any] = {}
-        for name, value in phase.params.items():
-            if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], bool):
-                params[name] = value[0] if value[1] else value[0] / base
-            else:
-                params[name] = value
+        kinds = {param.name: param.kind for param in _FAMILIES[phase.family].params}
+        params = {name: _relative(value, kinds.get(name, ""), base) for name, value in phase.params.items()}
         if phase.length is not None:
             params["length"] = phase.length
         params["after"] = phase.after
-        return cls(phase, MappingProxyType(params))
+        low = -np.inf if phase.low is None else _relative(phase.low, "value", base)
+        high = np.inf if phase.high is None else _relative(phase.high, "value", base)
+        return cls(phase, MappingProxyType(params), low, high)
 
     def __call__(self, t: FloatArray, factors: FloatArray | None = None) -> FloatArray:
-        local = np.maximum(t - self.phase.start, 0.0) + self.phase.offset
-        family = _FAMILIES[self.phase.family]
+        phase = self.phase
+        local = np.maximum(t - phase.start, 0.0) + phase.offset
+        if phase.stairs is not None:
+            local = np.floor(local / phase.stairs) * phase.stairs
+        family = _FAMILIES[phase.family]
         params = {**self.params, "factors": factors} if family.stateful else self.params
-        return family.evaluate(local, params)
+        values = family.evaluate(local, params)
+        return values if phase.low is None and phase.high is None else np.clip(values, self.low, self.high)
 
     def landmarks(self) -> list[float]:
         """Clock positions worth looking at: where it begins and ends, its length is over, peaks, restarts."""
@@ -71,6 +76,37 @@ class Piece:
         local = [*_FAMILIES[phase.family].landmarks(self.params).values(), phase.length or 0.0]
         own = [phase.start, *(phase.start + x - phase.offset for x in local)]
         return own if phase.end is None else [x for x in own if x < phase.end] + [phase.end]
+
+
+def _relative(value: Any, kind: str, base: float) -> Any:
+    """A parameter as family functions want it: values as multiples of the base, schedules as functions."""
+    if not isinstance(value, tuple):
+        return value
+    if kind == "value":
+        return value[0] if value[1] else value[0] / base
+    if kind == "values":
+        return np.array([number if relative else number / base for number, relative in value])
+    if kind == "schedules":
+        return tuple(partial(_composed, tuple(Piece.of(phase, base) for phase in phases)) for phases in value)
+    return value
+
+
+def _composed(
+    pieces: tuple[Piece, ...], t: FloatArray, evaluate: Callable[[Piece, FloatArray], FloatArray] = Piece.__call__
+) -> FloatArray:
+    """The multiples of the base, float64[n], that phases one after another give at ``t`` float64[n]."""
+    if len(pieces) == 1 or not len(t):
+        return evaluate(pieces[0], t)
+    starts = np.array([p.phase.start for p in pieces])
+    low, high = np.searchsorted(starts, (t.min(), t.max()), side="right") - 1
+    if low == high:  # most chunks of a long run lie in one phase
+        return evaluate(pieces[max(low, 0)], t)
+    which = np.searchsorted(starts, t, side="right") - 1
+    result = np.empty_like(t)
+    for i in range(max(low, 0), high + 1):
+        rows = which == i
+        result[rows] = evaluate(pieces[i], t[rows])
+    return result
 
 
 class Curve:
@@ -186,23 +222,9 @@ class Curve:
         return values
 
     def _version(self, i: int, t: FloatArray) -> FloatArray:
-        values = self._scales[i] * self._composed(self._pieces[i], t)
+        values = self._scales[i] * _composed(self._pieces[i], t, self._piece)
         final, bend = self._bends[i]
         return values if bend == 1.0 else final + (values - final) * bend
-
-    def _composed(self, pieces: tuple[Piece, ...], t: FloatArray) -> FloatArray:
-        if len(pieces) == 1 or not len(t):
-            return self._piece(pieces[0], t)
-        starts = np.array([p.phase.start for p in pieces])
-        low, high = np.searchsorted(starts, (t.min(), t.max()), side="right") - 1
-        if low == high:  # most chunks of a long run lie in one phase
-            return self._piece(pieces[max(low, 0)], t)
-        which = np.searchsorted(starts, t, side="right") - 1
-        result = np.empty_like(t)
-        for i in range(max(low, 0), high + 1):
-            rows = which == i
-            result[rows] = self._piece(pieces[i], t[rows])
-        return result
 
     def _piece(self, piece: Piece, t: FloatArray) -> FloatArray:
         if not _FAMILIES[piece.phase.family].stateful:

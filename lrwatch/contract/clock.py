@@ -19,11 +19,18 @@ def positions(contract: Contract, columns: Mapping[str, NDArray[Any]]) -> FloatA
 
     axis ``update``: the applied updates before the row, or the attempted ones with ``counts: attempted`` ·
     ``attempt``: attempts · ``epoch``: whole epochs before the row · ``sample``, ``token``: how many were
-    consumed before the row · ``round``: rounds before the row.
+    consumed before the row · ``round``: rounds before the row. Times ``clock.ticks``: with 4 of them, updates
+    0, 1, 2 stand at t = 0, 4, 8.
 
     Raises:
         NotCheckable: a counter is needed that was neither recorded nor derivable; names it and the remedy.
     """
+    steps, ticks = _steps(contract, columns), contract.clock.ticks
+    return steps if ticks == 1 else steps * ticks
+
+
+def _steps(contract: Contract, columns: Mapping[str, NDArray[Any]]) -> FloatArray:
+    """Steps of the axis before each row, float64[n]."""
     axis, batch = contract.clock.axis, contract.batch
     update: FloatArray = columns["update"].astype(np.float64)
     if axis == "update" and contract.clock.counts == "applied":

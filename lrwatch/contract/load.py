@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -81,6 +82,7 @@ def _promise(tree: Mapping[str, Any], lines: Lines, source: str) -> tuple[model.
         axis=f.choice("axis", ("update", "attempt", "epoch", "sample", "token", "round"), "update"),
         counts=f.choice("counts", ("applied", "attempted"), "applied"),
         horizon=f.number("horizon", None, gt=0),
+        ticks=f.count("ticks", 1),
     )
     f.done()
     if "lr" not in tree:
@@ -247,7 +249,7 @@ def _versions(
                 path=f"amendments[{i}].set",
                 line=lines.get(f"amendments[{i}].set"),
             ) from None
-        if (clock.axis, clock.counts) != (first.clock.axis, first.clock.counts):
+        if replace(clock, horizon=None) != replace(first.clock, horizon=None):
             raise ContractError(
                 "changes what the clock counts; of the clock only the horizon can be amended",
                 source=source,

@@ -21,11 +21,14 @@ class Clock:
         axis: what t counts. counts: for axis ``update``, whether t counts ``applied`` updates or
             ``attempted`` ones (they differ when a loss scaler skips updates).
         horizon: planned end in clock units, None when the run has none.
+        ticks: clock units per step of the axis. Where a scheduler is stepped several times per update, as
+            accelerate does (once per process), its steps are the clock units.
     """
 
     axis: Axis = "update"
     counts: Literal["applied", "attempted"] = "applied"
     horizon: float | None = None
+    ticks: int = 1
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,10 @@ class Phase:
     """One stretch of a schedule: a family from ``start`` to ``end`` (None: for ever), in clock units.
 
     ``params`` hold the family's parameters: kind ``value`` as ``(number, relative)``, where a relative
-    number is a multiple of the base. ``length`` is the family's time scale (``over``, else end - start).
+    number is a multiple of the base; of kind ``values`` as a tuple of such pairs; of kind ``schedules`` as
+    a tuple of schedules, each a tuple of phases. ``length`` is the family's time scale (``over``, else end - start).
+    ``low`` and ``high`` clamp the result (``min``, ``max`` in YAML, as a value each); with ``stairs`` local time is
+    rounded down to a multiple of it.
     """
 
     family: str
@@ -58,6 +64,9 @@ class Phase:
     length: float | None
     offset: float = 0.0
     after: str = "continue"
+    low: tuple[float, bool] | None = None
+    high: tuple[float, bool] | None = None
+    stairs: float | None = None
 
 
 @dataclass(frozen=True)

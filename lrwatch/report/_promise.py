@@ -47,6 +47,7 @@ def words(contract: Contract) -> list[str]:
             lines.append(f"  group {group}: {', '.join(parts)}")
     clock = contract.clock
     axis = clock.axis if clock.counts == "applied" else f"{clock.axis}, {clock.counts} ones"
+    axis += "" if clock.ticks == 1 else f", {clock.ticks} ticks each"
     horizon = "no horizon" if clock.horizon is None else f"horizon {clock.horizon:,.0f}"
     lines.append(f"clock: {axis}, {horizon}")
     lines += [f"amended {flow(entry)}" for entry in contract.document.get("amendments") or ()]

@@ -179,6 +179,8 @@ def _family_page(family: Family) -> list[Block]:
         ("for, until", length, "its duration, or its end (a number or horizon)"),
         ("over", "none", "its time scale, where that is not the duration"),
         ("offset", "0", "added to local time"),
+        ("stairs", "none", "local time is rounded down to a multiple of it"),
+        ("min, max", "none", "values that clamp the result"),
         ("after", family.after[0], "past its length: " + ", ".join(family.after)),
     ]
     wide = [max(len(row[i]) for row in rows) + 2 for i in range(2)]

@@ -19,11 +19,12 @@ Params = Mapping[str, Any]
 
 REQUIRED: Final = object()
 
-Kind = Literal["value", "number", "whole", "count", "counts", "choice", "flag", "text"]
+Kind = Literal["value", "values", "number", "whole", "count", "counts", "choice", "flag", "text", "schedules"]
 """``value``: absolute, in the signal's unit, or a share of the base written ``10%`` ·
 ``number``: a plain number · ``whole``: a whole number · ``count``: clock units, > 0 unless ``ge`` says
 otherwise · ``counts``: a list of them that never decreases, each ≥ 0 · ``choice``: one of ``choices`` ·
-``flag``: true or false · ``text``: a name."""
+``flag``: true or false · ``text``: a name · ``values``: a list of values · ``schedules``: a list of schedules, each
+one family or phases, which reach the function as functions of local time."""
 
 After = Literal["hold", "mirror", "restart", "continue"]
 """What a family does past its length: ``hold`` the last value · ``mirror`` back up the way it came ·
@@ -53,7 +54,7 @@ class Family:
         evaluate: ``f(t, p) -> multiplier``; ``t`` float64[n] local time ≥ 0, result float64[n].
             ``p`` holds every parameter by name, ``p["length"]`` (clock units, absent when the phase has
             none) and ``p["after"]``.
-        params: its parameters, beyond those common to all phases (``for until over offset after``).
+        params: its parameters, beyond those common to all phases (``for until over offset stairs min max after``).
         length: whether the phase must have a length (``for``, ``until`` or ``over``).
         after: the behaviours past the length that it can do, the default first.
         stateful: the value depends on recorded metrics; ``evaluate`` is then given ``p["factors"]``,

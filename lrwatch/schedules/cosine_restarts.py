@@ -4,6 +4,8 @@ r"""Cosine decay that starts again at the peak, each cycle as long as the one be
 
     Tₙ = period·multiplyⁿ, the length of cycle n = 0, 1, …; Sₙ = T₀ + … + Tₙ₋₁, where it begins
 
+    with ``decays``: peak  as above · amplitude  to + (from - to)·decayⁿ·… · whole  decayⁿ·(to + (from - to)·…)
+
 First value: ``from`` (default the base). At t = Sₙ: the peak of cycle n, not ``to``, which whole steps never reach.
 Past L: ``continue`` (the default) goes on restarting (torch); ``hold`` keeps ``to`` from t = L on, which is
 transformers' ``cosine_with_restarts`` with ``period`` L/num_cycles, and timm's ``cycle_limit``.
@@ -13,7 +15,8 @@ Example:
 
 Source: Loshchilov and Hutter, SGDR, 2016, eq. 5; torch.optim.lr_scheduler.CosineAnnealingWarmRestarts with
 ``period`` as ``T_0``, ``multiply`` as ``T_mult`` and ``to`` as ``eta_min``; timm CosineLRScheduler's
-``cycle_decay`` as ``decay``.
+``cycle_decay`` as ``decay`` of the peak, Keras CosineDecayRestarts' ``m_mul`` as that of the amplitude, fairseq's
+``lr_shrink`` as that of the whole.
 """
 
 from __future__ import annotations
@@ -28,8 +31,15 @@ _MOST_LANDMARKS = 8
 def cosine_restarts(t: FloatArray, p: Params) -> FloatArray:
     """Multiplier of the base, float64[n], at local times ``t`` float64[n]."""
     cycle, x = _position(t, p["period"], p["multiply"])
-    peak = p["from"] * np.power(p["decay"], cycle) if p["decay"] != 1.0 else p["from"]
-    value: FloatArray = p["to"] + (peak - p["to"]) * (1.0 + np.cos(np.pi * x)) / 2.0
+    left = (1.0 + np.cos(np.pi * x)) / 2.0
+    shrunk = np.power(p["decay"], cycle) if p["decay"] != 1.0 else 1.0
+    value: FloatArray
+    if p["decays"] == "peak":
+        value = p["to"] + (p["from"] * shrunk - p["to"]) * left
+    elif p["decays"] == "amplitude":
+        value = p["to"] + (p["from"] - p["to"]) * shrunk * left
+    else:
+        value = (p["to"] + (p["from"] - p["to"]) * left) * shrunk
     length = p.get("length")
     if p["after"] == "hold" and length is not None:
         value = np.where(t >= length, p["to"], value)
@@ -71,7 +81,8 @@ FAMILY = Family(
         Param("multiply", "whole", "each cycle is this many times as long as the one before", default=1, ge=1),
         Param("from", "value", "value at the start of the first cycle", default="100%", ge=0),
         Param("to", "value", "value that each cycle decays to", default=0.0, ge=0),
-        Param("decay", "number", "each peak is this share of the one before", default=1.0, gt=0, le=1),
+        Param("decay", "number", "each cycle is this share of the one before", default=1.0, gt=0, le=1),
+        Param("decays", "choice", "of what", default="peak", choices=("peak", "amplitude", "whole")),
     ),
     after=("continue", "hold"),
     landmarks=_restarts,

@@ -40,6 +40,8 @@ def at(clock: dict[str, Any], *columns: str, **batch: Any) -> list[float]:
         ({"axis": "sample"}, (), {"ramp": [[0, 2], [2, 10]]}, [0, 2, 2, 12]),
         ({"axis": "token"}, ("tokens",), {}, [0, 100, 200, 300]),
         ({"axis": "round"}, ("round",), {}, [5, 5, 6, 6]),
+        ({"ticks": 4}, (), {}, [0, 4, 4, 8]),
+        ({"axis": "epoch", "ticks": 3}, ("epoch",), {}, [0, 0, 3, 3]),
     ],
 )
 def test_position(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from lrwatch.contract import from_document
@@ -85,7 +85,7 @@ def test_parameters_are_described(name: str) -> None:
     for param in FAMILIES[name].params:
         assert param.doc and not param.doc.endswith("."), param.name
         assert bool(param.choices) == (param.kind == "choice"), param.name
-        assert param.name not in ("for", "until", "over", "offset", "after", "length"), param.name
+        assert param.name not in ("for", "until", "over", "offset", "stairs", "min", "max", "after", "length")
 
 
 # -- what it computes ------------------------------------------------------------------------------
@@ -116,12 +116,15 @@ def _number(param: Param) -> st.SearchStrategy[float]:
 
 def _strategy(param: Param) -> st.SearchStrategy[Any]:
     counts = st.one_of(st.integers(1, 10**6).map(float), st.floats(0.01, 1e6))
+    increasing = st.lists(st.floats(0, 1e6), min_size=1, max_size=5).map(lambda v: tuple(sorted(v)))
     kinds: dict[str, Callable[[], st.SearchStrategy[Any]]] = {
         "value": lambda: _number(param),
         "number": lambda: _number(param),
         "whole": lambda: st.integers(int(param.ge or 0), 20),
         "count": lambda: counts if param.default is not None else st.none() | counts,
-        "counts": lambda: st.lists(st.floats(0, 1e6), min_size=1, max_size=5).map(lambda v: tuple(sorted(v))),
+        "counts": lambda: increasing if param.default is not None else st.none(),
+        "values": lambda: st.lists(_number(param), min_size=1, max_size=5).map(tuple),
+        "schedules": lambda: st.just((lambda t: 1.0 / (1.0 + t), lambda t: np.full(t.shape, 0.5))),
         "choice": lambda: st.sampled_from(param.choices),
         "flag": st.booleans,
         "text": lambda: st.just("val_loss"),
@@ -135,8 +138,9 @@ def valid(draw: st.DrawFn, family: Family) -> dict[str, Any]:
     params["after"] = draw(st.sampled_from(family.after))
     if family.length == "required" or draw(st.booleans()):
         params["length"] = draw(st.integers(1, 10**6).map(float) | st.floats(0.01, 1e6))
-    if family.check({"length": None, **params}):
+    if family.check({"length": None, **params}) and "length" in params:
         params["length"] += sum(v for v in params.values() if isinstance(v, float))  # long enough for its parts
+    assume(not family.check({"length": None, **params}))
     return params
 
 
@@ -169,7 +173,8 @@ def past(name: str, after: str, curve: Callable[..., Curve]) -> Curve:
     schedule = example(name)
     phase = next(p for p in ([schedule] if isinstance(schedule, dict) else schedule) if name in p)
     params = {k: v for k, v in phase[name].items() if k not in ("until", "for")}
-    shorter = {"warmup": 2, "decay": 5, "period": 5} if name != "exponential" else {}
+    shorter = {"warmup": 2, "decay": 5, "period": 5, "at": [0, 2, 8, 10]} if name != "exponential" else {}
+    shorter["of"] = [{"exponential": {"gamma": 0.9}}, {"linear": {"from": "10%", "to": "100%", "for": 5}}]
     params = {k: shorter.get(k, v) for k, v in params.items()}
     return curve({name: {**params, "for": LENGTH, "after": after}})
 
@@ -189,6 +194,8 @@ def test_past_the_length(name: str, after: str, curve: Callable[..., Curve]) -> 
     elif FAMILIES[name].length == "optional":
         longer = one.with_last_phase(length=1e6)
         assert np.array_equal(beyond, longer.at(LENGTH + d))
+    elif name == "k_decay":
+        assert beyond == pytest.approx(1.0 - np.sqrt(1.0 + d / LENGTH))  # what its example is
     else:
         slope = (end - one.at(np.zeros(1))) / LENGTH
         assert beyond == pytest.approx(end + slope * d)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from lrwatch.contract import from_document
 from lrwatch.curve import Curve
 from lrwatch.errors import ContractError
 from lrwatch.schedules import families
@@ -101,6 +102,30 @@ def test_landmarks() -> None:
         ({"one_cycle": {"peak_at": 1.5, "for": 9}}, "peak_at: must be <= 1, got 1.5"),
         ({"exp_range": {"to": 2, "up": 2, "gamma": 1.1}}, "gamma: must be <= 1, got 1.1"),
         ({"polynomial": {"power": 0, "for": 9}}, "power: must be > 0, got 0"),
+        ({"logarithmic": {"for": 1}}, "lr.schedule.logarithmic: needs a length of at least 2"),
+        (
+            {"k_decay": {"shape": "polynomial", "power": 0.5, "for": 9, "after": "continue"}},
+            "k_decay: power (0.5) has no value past the length; make it whole, or `after: hold`",
+        ),
+        ({"k_decay": {"shape": "exponential", "ratio": 1, "for": 9}}, "k_decay: ratio must not be 1, which does not"),
+        ({"table": {"values": [1, 2], "at": [0]}}, "lr.schedule.table: has 2 values at 1 points; give as many of both"),
+        ({"table": {"values": [1, -2]}}, "lr.schedule.table.values[1]: must be >= 0, got -2"),
+        ({"table": {"values": []}}, "lr.schedule.table.values: must list at least one value, and no empty one"),
+        ({"table": {"values": [1, None]}}, "lr.schedule.table.values: must list at least one value, and no empty one"),
+        ({"product": {"of": []}}, "lr.schedule.product.of: must list at least one schedule, e.g. [{cosine"),
+        ({"product": {"of": [[]]}}, "lr.schedule.product.of[0]: must not be empty"),
+        ({"product": {"of": [{"cosin": {"for": 9}}]}}, "product.of[0].cosin: is not a schedule family; did you mean"),
+        (
+            {"product": {"of": [{"constant": {}}, [{"plateau": {"metric": "loss"}}]]}},
+            "lr.schedule.product.of[1]: plateau reacts to metrics and cannot stand inside another family",
+        ),
+        (
+            {"product": {"of": [{"cosine": {"until": "horizon"}}]}},
+            "lr.schedule.product.of[0].cosine.until: names the horizon, but clock.horizon is not set",
+        ),
+        ({"step": {"every": 5, "min": -1}}, "lr.schedule.step.min: must be >= 0, got -1"),
+        ({"step": {"every": 5, "max": "10 %x"}}, "lr.schedule.step.max: must be a number, got '10 %x'"),
+        ({"step": {"every": 5, "stairs": 0}}, "lr.schedule.step.stairs: must be > 0, got 0"),
         ({"polynomial": {"for": 9, "after": "mirror"}}, "after: must be one of hold; got 'mirror'"),
     ],
 )
@@ -139,3 +164,20 @@ def test_the_plateau_compares_eps_in_the_signal_s_own_unit() -> None:
     assert replay(tired, PLATEAU, 2.0, base=4e-8).factor == 0.4  # 8e-9 less is not worth it
     assert replay(tired, PLATEAU, 2.0, base=5e-8).factor == 0.4  # 1e-8 is not more than 1e-8
     assert replay(tired, PLATEAU, 2.0, base=4e-8).cooldown == 3  # but the cooldown starts, as in torch
+
+
+def test_min_and_max_clamp_the_result(curve: Callable[..., Curve]) -> None:
+    t = np.arange(5.0)
+    falling = {"exponential": {"gamma": 0.5, "min": "20%", "max": 1.5}}
+    assert curve(falling, base=2.0).at(t).tolist() == [1.5, 1.0, 0.5, 0.4, 0.4]
+    group = {"lr": {"base": 2.0, "schedule": falling, "groups": {"head": {"scale": 10}, "neck": {"base": 4.0}}}}
+    tree = {"lrwatch": 1, "experiment": "x", **group}
+    assert Curve(from_document(tree), group="head").at(t).tolist() == [15.0, 10.0, 5.0, 4.0, 4.0]  # bounds scale too
+    assert Curve(from_document(tree), group="neck").at(t).tolist() == [1.5, 1.5, 1.0, 0.8, 0.8]  # 1.5 is absolute
+
+
+def test_stairs_keep_the_value_of_the_step_they_stand_on(curve: Callable[..., Curve]) -> None:
+    line = {"linear": {"from": 0, "for": 12, "stairs": 4}}
+    assert curve(line, base=12.0).at(np.arange(14.0)).tolist() == [0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12]
+    late = {"linear": {"from": 0, "for": 12, "stairs": 4, "offset": 3}}  # rounded up instead
+    assert curve(late, base=12.0).at(np.arange(7.0)).tolist() == [0, 4, 4, 4, 4, 8, 8]
