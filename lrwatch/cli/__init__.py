@@ -6,6 +6,7 @@ Exit codes: 0 nothing at or above --fail-on · 1 findings · 2 could not check �
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import signal
 import sys
@@ -58,6 +59,7 @@ class Main(Group):
     ) -> NoReturn:
         """Run a command line and exit; no exception leaves but ``SystemExit``."""
         extra["standalone_mode"] = False
+        _make_streams_safe()
         try:
             code = super().main(args, prog_name, **extra)
             with _pipes():
@@ -85,6 +87,16 @@ class Main(Group):
             _complain(f"internal error: {type(e).__name__}: {e}; please report (LRWATCH_DEBUG=1 shows where)")
             code = CANNOT
         sys.exit(code if isinstance(code, int) else OK)
+
+
+def _make_streams_safe() -> None:
+    """No name in a file can stop a report: what a stream cannot show is escaped, what is closed swallows."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # for the rest of the process
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _complain(message: str) -> None:

@@ -99,11 +99,11 @@ def write(text: str, output: str | None, force: bool) -> None:
     refuse_to_overwrite(output, force)
     path = Path(output)
     if path.exists() and not path.is_file():  # a device or a pipe: nothing to replace
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
         return
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
         part.replace(path)
     except OSError as e:
         raise LrwatchError(f"{output}: cannot be written: {e.strerror}") from None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -110,11 +112,13 @@ def verify(
 def _sort_out(ctx: click.Context, paths: tuple[str, ...], no_contract: bool) -> tuple[Contract | None, list[str]]:
     """Contract and traces among the paths."""
     inline = promised(ctx)
-    file, traces = (paths[0], list(paths[1:])) if paths[0].endswith(_YAML) else (None, list(paths))
+    file, traces = (paths[0], list(paths[1:])) if paths[0].lower().endswith(_YAML) else (None, list(paths))
     for path in traces:
-        if path.endswith(_YAML):
+        if path.lower().endswith(_YAML):
             remedy = "give one contract" if file else "the contract comes first, then the traces"
             raise click.UsageError(f"{path}: is named like a contract; {remedy}", ctx)
+        if _reads_like_a_contract(path):
+            raise click.UsageError(f"{path}: reads like a contract; name it {Path(path).stem}.yaml", ctx)
     if file is not None and (inline is not None or no_contract):
         other = "a promise made of options" if inline is not None else "--no-contract"
         raise click.UsageError(f"{file}: is a contract, and {other} is another answer; give one", ctx)
@@ -128,6 +132,17 @@ def _sort_out(ctx: click.Context, paths: tuple[str, ...], no_contract: bool) -> 
     if not traces:
         raise LrwatchError(f"{file}: is a contract; give the trace to check after it: lrwatch verify {file} RUN_DIR")
     return contract, traces
+
+
+def _reads_like_a_contract(path: str) -> bool:
+    """Whether a file that is not named like one begins as contracts do."""
+    try:
+        if not Path(path).is_file():
+            return False
+        with Path(path).open("rb") as file:
+            return re.search(rb"^lrwatch\s*:", file.read(4096), re.MULTILINE) is not None
+    except (OSError, ValueError):
+        return False  # opening it as a trace will say what is wrong
 
 
 def _pair(ctx: click.Context, text: str) -> tuple[str, str]:

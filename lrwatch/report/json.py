@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def render(report: Report, look: Look) -> str:
     """The report as one JSON document, indented by two."""
-    return json.dumps(plain(document(report, look)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(plain(document(report, look)), indent=2, ensure_ascii=not look.unicode, allow_nan=False) + "\n"
 
 
 def document(report: Report, look: Look) -> dict[str, Any]:

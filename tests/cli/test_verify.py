@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -102,6 +103,30 @@ def test_ctrl_c_is_130_one_line_and_no_output(there: Path) -> None:
     child.stdout.close()
     child.stderr.close()
     assert sorted(p.name for p in there.iterdir()) == ["contract.yaml", "trace.csv"]
+
+
+def test_a_name_that_no_terminal_can_show_stops_nothing(there: Path) -> None:
+    name = os.fsencode(there) + b"/tr\xff\xc3\xa9.csv"
+    (there / "trace.csv").rename(os.fsdecode(name))
+    for encoding in ("utf-8", "ascii", "latin-1"):
+        for form in ("text", "json"):
+            done = subprocess.run(
+                [*LRWATCH, "verify", "contract.yaml", b"tr\xff\xc3\xa9.csv", "--format", form],
+                cwd=there,
+                env=environment(PYTHONIOENCODING=encoding),
+                capture_output=True,
+            )
+            assert (done.returncode, done.stderr) == (0, b"")
+            shown = done.stdout.decode(encoding)
+            if form == "json":
+                assert json.loads(shown)["trace"]["paths"] == ["tr\udcffé.csv"]
+            else:
+                assert f"Trace         tr\\udcff{'é' if encoding == 'utf-8' else chr(92) + 'xe9'}.csv (csv)" in shown
+
+
+def test_closed_streams_change_no_verdict(there: Path) -> None:
+    command = f'"{sys.executable}" -m lrwatch verify contract.yaml trace.csv >&- 2>&-'
+    assert subprocess.run(["bash", "-c", command], cwd=there, env=environment()).returncode == 0
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
