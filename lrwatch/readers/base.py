@@ -29,7 +29,7 @@ NOTHING_HERE: Final = (
     "no trace in this directory; give a run directory that has trace/rank00000-seg0000.jsonl, or name the files"
 )
 
-_RANK = re.compile(r"rank[-_.]?0*(\d+)", re.I)
+_RANK = re.compile(r"(?<![a-z])rank[-_.]?0*(\d+)", re.I)
 
 
 @dataclass(frozen=True)

@@ -231,7 +231,7 @@ class Reading:
         world = columns.pop("world", np.zeros(len(lines)))[~unknown]
         ranks = columns.pop("rank", None)
         whole = Chunk(
-            {"update": np.zeros(0), **columns, "line": lines},
+            {"update": lines, **columns, "line": lines},
             rank=self.rank,
             world=int(world[-1]) if len(world) else None,
             missing=missing,
@@ -242,7 +242,9 @@ class Reading:
         )
         if ranks is None:
             return [self._finished(whole)]
-        return [self._finished(replace(whole.take(ranks == rank), rank=int(rank))) for rank in np.unique(ranks)]
+        order = np.argsort(ranks, kind="stable")
+        parts = np.split(order, np.flatnonzero(np.diff(ranks[order])) + 1)
+        return [self._finished(replace(whole.take(rows), rank=int(ranks[rows[0]]))) for rows in parts]
 
     def _finished(self, chunk: Chunk) -> Chunk:
         """Without columns that have no value here, and with rows numbered where that was asked for."""
