@@ -53,7 +53,7 @@ def run(*arguments: object) -> int:
     """Run one lrwatch command as a user would, shown before it runs."""
     words = [relative(a) if isinstance(a, Path) else str(a) for a in arguments]
     print(f"$ lrwatch {' '.join(words)}", flush=True)
-    code = subprocess.call([sys.executable, "-m", "lrwatch", *(str(a) for a in arguments)])
+    code = subprocess.call([sys.executable, "-m", "lrwatch", *words])
     print(f"[exit code {code}]\n", flush=True)
     return code
 

@@ -83,6 +83,7 @@ def _cause(cause: Cause) -> dict[str, Any]:
         "explains": cause.explains,
         "also_consistent": cause.also_consistent,
         "missing_evidence": cause.missing_evidence,
+        "sentence": cause.sentence,
     }
 
 

@@ -58,6 +58,8 @@ SCHEMA: dict[str, Any] = {
                 "explains": NUMBER,
                 "also_consistent": [TEXT],
                 "missing_evidence": [TEXT],
+                "sentence": TEXT,
+                "sentence": TEXT,
             },
             "fix": TEXT,
             "runbook": TEXT,
