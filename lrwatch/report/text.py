@@ -57,6 +57,8 @@ def _sentence(report: Report, verdict: str, findings: list[Finding]) -> str:
             "Nothing wrong in what a trace shows by itself. Without a contract the learning rate was compared "
             f"with nothing{others}."
         )
+    if not any(run.slug == "drift" and run.status == "ran" for run in report.result.checks):
+        return f"Nothing wrong in what was asked for. Whether the promise was kept was not checked{others}."
     who = f" of each of {len(stats.ranks)} workers" if len(stats.ranks) > 1 else ""
     return f"The run kept its promise in {_steps(stats.first_step, stats.last_step)}{who}{others}."
 
@@ -64,10 +66,10 @@ def _sentence(report: Report, verdict: str, findings: list[Finding]) -> str:
 def _undecided(report: Report) -> str:
     runs = report.result.checks
     if not any(run.status == "ran" for run in runs):
-        reasons = dict.fromkeys(run.why for run in runs if run.why)
-        return f"Nothing could be checked: {'; '.join(reasons) or 'no check was chosen'}."
-    drift = next((run.why for run in runs if run.slug == "drift" and run.why), "drift was not among the checks chosen")
-    return f"Whether the promise was kept could not be decided: {drift}."
+        whys = dict.fromkeys(run.why for run in runs if run.why)
+        return f"Nothing could be checked: {'; '.join(whys) or 'no check was chosen'}."
+    reasons = [run.why for run in runs if run.slug == "drift" and run.why]
+    return f"Whether the promise was kept could not be decided: {'; '.join(reasons)}."
 
 
 def _steps(first: int | None, last: int | None) -> str:
@@ -118,8 +120,7 @@ def _where(finding: Finding) -> list[str]:
         parts.append(f"ranks {spans(finding.ranks)}")
     groups = finding.details.get("groups", ())
     if finding.group is not None:
-        group = finding.group if finding.optimizer is None else f"{finding.optimizer}/{finding.group}"
-        parts.append(f"{finding.signal or ''} group {group}".strip())
+        parts.append(f"{finding.signal or ''} group {_group(finding)}".strip())
     elif finding.signal is not None:
         parts.append(f"{finding.signal} groups {', '.join(map(str, groups))}" if groups else finding.signal)
     first, last = finding.first_step, finding.last_step
@@ -128,6 +129,11 @@ def _where(finding: Finding) -> list[str]:
     if finding.state == "resolved":
         parts.append("resolved")
     return parts
+
+
+def _group(finding: Finding) -> str:
+    """The group's name as a trace has it, with the optimizer's before it where there are several."""
+    return f"{finding.optimizer}/{finding.group}" if finding.optimizer is not None else str(finding.group)
 
 
 def _cause(cause: Cause) -> str:
@@ -158,9 +164,10 @@ def _curves(page: Page, report: Report, findings: list[Finding]) -> None:
 def _chosen(series: Sequence[Series], findings: list[Finding]) -> tuple[Series | None, Finding | None]:
     """The curve that the gravest finding speaks of, else the first one."""
     for finding in findings:
+        groups = [_group(finding)] if finding.group is not None else list(finding.details.get("groups", ()))
+        ranks = [finding.rank] if finding.rank is not None else list(finding.ranks)
         for s in series:
-            same = s.signal == finding.signal and (finding.group is None or s.group.rpartition("/")[2] == finding.group)
-            if same and (finding.rank is None or s.rank == finding.rank):
+            if s.signal == finding.signal and (not groups or s.group in groups) and (not ranks or s.rank in ranks):
                 return s, finding
     return (series[0], None) if series else (None, None)
 

@@ -158,12 +158,16 @@ def test_inconclusive_says_why(report: Make) -> None:
             "INCONCLUSIVE Nothing could be checked: the trace has one worker.",
         ),
         (
+            (CheckRun("drift", "LR101", "not_checked", "no `attempt` column"), CheckRun("non-finite", "LR301", "ran")),
+            "INCONCLUSIVE Whether the promise was kept could not be decided: no `attempt` column.",
+        ),
+        (
             (CheckRun("non-finite", "LR301", "ran"),),
-            "INCONCLUSIVE Whether the promise was kept could not be decided: drift was not among the checks chosen.",
+            "PASS Nothing wrong in what was asked for. Whether the promise was kept was not checked.",
         ),
     ],
 )
-def test_inconclusive_when_too_little_ran(report: Make, checks: tuple[CheckRun, ...], said: str) -> None:
+def test_no_promise_was_kept_where_none_was_compared(report: Make, checks: tuple[CheckRun, ...], said: str) -> None:
     assert sentence(render("text", report(checks=checks), PLAIN)) == said
 
 
@@ -206,6 +210,10 @@ def test_the_plot_is_of_the_group_and_rank_that_the_finding_names(report: Make, 
     text = render("text", report(series=both, findings=(replace(drift, rank=2, ranks=(2,), group="head"),)), PLAIN)
     assert "            lr, group head of rank 2\n" in text
     assert "            lr, group 0 of rank 0\n" in render("text", report(series=both), PLAIN)
+    two = (replace(first, group="gen/0"), replace(first, group="critic/0"))
+    text = render("text", report(series=two, findings=(replace(drift, optimizer="critic"),)), PLAIN)
+    assert "ranks 0–3 · lr group critic/0 · steps 1–3" in text
+    assert "            lr, group critic/0 of rank 0\n" in text
 
 
 def test_a_clock_that_is_not_steps_gets_no_mark(report: Make, drift: Finding) -> None:
