@@ -13,7 +13,7 @@ The class docstring of a check's module is its page: what it checks, why it matt
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from lrwatch.checks._state import pack, unpack
 from lrwatch.contract.model import Contract
 from lrwatch.curve import Curve
 from lrwatch.findings import Finding, Severity
@@ -120,18 +121,37 @@ class Check:
         return not self.not_checked()
 
     def state(self) -> dict[str, Any]:
-        """The check's bounded state as plain data, for carrying it over a restart."""
-        return {k: v for k, v in vars(self).items() if k != "context"}
+        """The check's bounded state as plain data that JSON can hold, for carrying it over a restart."""
+        return {k: pack(v) for k, v in vars(self).items() if k != "context"}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up a state that ``state()`` gave."""
-        vars(self).update(state)
+        """Take up a state that ``state()`` gave. Raises LrwatchError: it is none."""
+        vars(self).update({k: unpack(v) for k, v in state.items()})
 
     def finding(self, message: str, **fields: Any) -> Finding:
         """A finding of this check; ``rank`` defaults to the worker this instance watches."""
         fields.setdefault("rank", self.context.rank)
         fields.setdefault("severity", self.severity)
         return Finding(code=self.code, slug=self.slug, message=message, **fields)
+
+
+def conventions(contract: Contract | None, chunk: Chunk) -> Sequence[int]:
+    """Offsets on the clock that this trace's way of logging leaves possible (see ``Chunk.lr_read``)."""
+    if chunk.lr_read != "unknown" or contract is None or contract.clock.axis not in ("update", "attempt"):
+        return (0,)
+    return (0, 1, -1)
+
+
+def best(wrong: Mapping[int, int]) -> tuple[int, ...]:
+    """Conventions by the number of rows that are wrong under them, fewest first; 0 where it is as good as any."""
+    return tuple(sorted(wrong, key=lambda shift: (wrong[shift], abs(shift), shift)))
+
+
+def split(column: str) -> tuple[str, str | None, str | None]:
+    """``lr/adam/head`` → (``lr``, ``adam``, ``head``); ``lr/head`` → (``lr``, None, ``head``); ``loss`` → …, None."""
+    signal, _, rest = column.partition("/")
+    optimizer, _, group = rest.rpartition("/")
+    return signal, optimizer or None, group or None
 
 
 @dataclass

@@ -25,14 +25,13 @@ Source
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lrwatch.checks.base import Batch, Check, Context, Span
+from lrwatch.checks.base import Batch, Check, Context, Span, best, conventions, split
 from lrwatch.findings import Finding
 from lrwatch.schedules.base import FloatArray
 
@@ -74,7 +73,7 @@ class Column:
         totals: dict[int, int] = {}
         for (_, shift), track in self.tracks.items():
             totals[shift] = totals.get(shift, 0) + (track.bad.count if track.bad else 0)
-        return tuple(sorted(totals, key=lambda s: (totals[s], abs(s), s)))
+        return best(totals)
 
     def shift(self) -> int:
         """The convention that fits best."""
@@ -109,8 +108,10 @@ class Drift(Check):
             if not used.any():
                 continue
             rows: Any = slice(None) if used.all() else used
-            column = self.columns.setdefault(name, Column(batch.curves[name].peak()))
-            for shift in conventions(batch):
+            if name not in self.columns:
+                self.columns[name] = Column(batch.curves[name].peak())
+            column = self.columns[name]
+            for shift in conventions(self.context.contract, chunk):
                 value = expected if shift == 0 else batch.curves[name].at(batch.t + shift)
                 self._compare(column, batch, name, value, shift, rows)
 
@@ -133,22 +134,23 @@ class Drift(Check):
         bad = track.bad
         assert bad is not None
         signal, optimizer, group = split(name)
+        last = max(s for s, _ in column.tracks)
+        size = f"{bad.worst / column.peak:.2%} of the peak" if column.peak else f"{bad.worst:.6g}"
         return self.finding(
             f"group {group} used {track.first_observed:.6g} at step {bad.first} where the contract says "
-            f"{track.first_expected:.6g}; {bad.count} of {track.rows} rows differ, by up to "
-            f"{bad.worst / column.peak:.2%} of the peak",
+            f"{track.first_expected:.6g}; {bad.count} of {track.rows} rows differ, by up to {size}",
             signal=signal,
             optimizer=optimizer,
             group=group,
             first_step=bad.first,
             last_step=bad.last,
-            state="active" if bad.last == track.last_step else "resolved",
+            state="active" if bad.last == track.last_step and segment == last else "resolved",
             details={
                 "column": name,
                 "segment": segment,
                 "rows": track.rows,
                 "bad_rows": bad.count,
-                "worst_ratio": bad.worst / column.peak,
+                "worst": bad.worst,
                 "worst_step": bad.worst_at,
                 "shifts": column.shifts(),
             },
@@ -175,21 +177,6 @@ class Drift(Check):
         if self.gaps:
             return "; ".join(self.gaps)
         return "" if self.columns else "the trace has no column of a signal that the contract promises"
-
-
-def conventions(batch: Batch) -> Sequence[int]:
-    """Offsets on the clock that this trace's way of logging leaves possible (see ``Chunk.lr_read``)."""
-    contract = batch.curves[next(iter(batch.curves))].contract if batch.curves else None
-    if batch.chunk.lr_read != "unknown" or contract is None or contract.clock.axis not in ("update", "attempt"):
-        return (0,)
-    return (0, 1, -1)
-
-
-def split(column: str) -> tuple[str, str | None, str]:
-    """``lr/adam/head`` → (``lr``, ``adam``, ``head``); ``lr/head`` → (``lr``, None, ``head``)."""
-    signal, _, rest = column.partition("/")
-    optimizer, _, group = rest.rpartition("/")
-    return signal, optimizer or None, group
 
 
 CHECK = Drift

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrwatch.checks.base import Batch, Check, Context, Span
+from lrwatch.checks.base import Batch, Check, Context, Span, split
 from lrwatch.findings import Finding
 from lrwatch.trace.model import SIGNALS
 
@@ -66,13 +66,14 @@ class NonFinite(Check):
     def findings(self) -> list[Finding]:
         result = []
         for name, span in self.spans.items():
-            signal, _, group = name.partition("/")
+            signal, optimizer, group = split(name)
             word = f"{signal} of group {group}" if group else signal.replace("_", " ")
             result.append(
                 self.finding(
                     f"{word} was {self.firsts[name]} at step {span.first}; {span.count} of {self.rows[name]} rows",
                     signal=signal,
-                    group=group or None,
+                    optimizer=optimizer,
+                    group=group,
                     first_step=span.first,
                     last_step=span.last,
                     state="active" if span.last == self.ends[name] else "resolved",
