@@ -2,7 +2,7 @@
 
 What it checks
     For every update that several workers recorded: each signal and group must be equal on all of them. Where most
-    agree, the workers that differ from the median are named; no contract is needed.
+    agree, the workers that differ from them are named; without a majority all are. No contract is needed.
 
 Why it matters
     Data-parallel workers average gradients and then each applies its own learning rate. With different rates the
@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lrwatch.checks.base import Aligned as Rows
-from lrwatch.checks.base import Check, Context
+from lrwatch.checks.base import Check, Context, split
 from lrwatch.findings import Finding
 from lrwatch.trace.model import SIGNALS
 
@@ -46,6 +46,8 @@ class Spread:
     odd_value: float = 0.0
     usual: float = 0.0
     first_odd: int = 0
+    first_usual: int | None = None
+    """A worker with the usual value, where at the first such update no majority had it."""
 
 
 class Desync(Check):
@@ -82,16 +84,19 @@ class Desync(Check):
 
     def _take(self, name: str, rows: Rows, values: np.ndarray, where: np.ndarray) -> None:
         # The lower median is a value that a worker really used, so the majority has distance 0 from it.
-        usual = np.nanquantile(values, 0.5, axis=0, method="lower")
-        odd = np.abs(values - usual) > RTOL * np.abs(usual) + rows.quantum.get(name, 0.0)
-        counts = odd.sum(axis=1)
-        i = int(np.argmax(odd[:, 0]))
+        seen = np.isfinite(values)
+        usual = np.nanquantile(np.where(seen, values, np.nan), 0.5, axis=0, method="lower")
+        off = seen & (np.abs(values - usual) > RTOL * np.abs(usual) + rows.quantum.get(name, 0.0))
+        majority = 2 * (seen & ~off).sum(axis=0) > seen.sum(axis=0)
+        counts = (off | (seen & ~majority)).sum(axis=1)
         spread = self.spreads.get(name)
         if spread is None:
-            first = int(rows.updates[where[0]])
+            first, i = int(rows.updates[where[0]]), int(np.argmax(off[:, 0]))
             spread = self.spreads[name] = Spread(
                 first, first, usual=float(usual[0]), odd_value=float(values[i, 0]), first_odd=rows.ranks[i]
             )
+            if not majority[0]:
+                spread.first_usual = rows.ranks[int(np.argmax(seen[:, 0] & ~off[:, 0]))]
         spread.last = int(rows.updates[where[-1]])
         spread.rows += len(where)
         for r in np.flatnonzero(counts):
@@ -100,15 +105,20 @@ class Desync(Check):
     def findings(self) -> list[Finding]:
         result = []
         for name, s in self.spreads.items():
-            signal, _, group = name.partition("/")
+            signal, optimizer, group = split(name)
             odd = sorted(s.odd)
             who = f"rank {odd[0]}" if len(odd) == 1 else f"ranks {', '.join(map(str, odd[:8]))}"
             who += f" and {len(odd) - 8} more" if len(odd) > 8 else ""
+            verb = "differs" if len(odd) == 1 else "differ"
+            whom, others = (
+                ("the others", "others") if s.first_usual is None else ("each other", f"rank {s.first_usual} used")
+            )
             result.append(
                 self.finding(
-                    f"{who} of {self.ranks} differ from the others in group {group}: at step {s.first} rank "
-                    f"{s.first_odd} used {s.odd_value:.6g}, others {s.usual:.6g}; {s.rows} updates",
+                    f"{who} of {self.ranks} {verb} from {whom} in group {group}: at step {s.first} rank "
+                    f"{s.first_odd} used {s.odd_value:.6g}, {others} {s.usual:.6g}; {s.rows} updates",
                     signal=signal,
+                    optimizer=optimizer,
                     group=group,
                     rank=odd[0] if len(odd) == 1 else None,
                     ranks=tuple(odd[:MAX_NAMED]),
