@@ -3,7 +3,8 @@
 What it checks
     Where the trace records the scheduler's own position (``sched``: torch's ``scheduler.last_epoch``), it must equal
     the row's position on the contract's clock. No curve is fitted: the counters are compared as they are, so the
-    fault shows even on a constant schedule, where the learning rate cannot reveal it.
+    fault shows even on a constant schedule, where the learning rate cannot reveal it. Where a trace does not say when
+    it was read or whether steps count from 0 or 1, a constant offset of one is no fault.
 
 Why it matters
     Stepping once per worker, per micro-batch, twice, or never is the most common schedule bug. On a constant
@@ -21,10 +22,22 @@ Source
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from lrwatch.checks.base import Batch, Check, Context, Span
+from lrwatch.checks.base import Batch, Check, Context, Span, best, conventions
 from lrwatch.findings import Finding
+
+
+@dataclass
+class Track:
+    """Positions in one segment under one reading convention: the last row, and the wrong ones."""
+
+    last: int = -1
+    bad: Span | None = None
+    seen: int = 0
+    due: int = 0
 
 
 class Stepping(Check):
@@ -35,9 +48,8 @@ class Stepping(Check):
 
     def __init__(self, context: Context):
         super().__init__(context)
-        self.spans: dict[int, Span] = {}
-        self.firsts: dict[int, tuple[int, int]] = {}
-        self.ends: dict[int, int] = {}
+        self.tracks: dict[tuple[int, int], Track] = {}
+        """(segment, convention) → what was seen."""
         self.rows = 0
         self.gaps: dict[str, None] = {}
 
@@ -65,29 +77,36 @@ class Stepping(Check):
         seen, due = chunk.columns["sched"][rows].astype(np.float64), batch.t[rows]
         steps = chunk.columns["update"][rows]
         self.rows += len(steps)
-        self.ends[chunk.segment] = int(steps[-1])
-        wrong = np.flatnonzero(seen != due)
-        if not len(wrong):
-            return
-        size = np.abs(seen - due)[wrong]
-        if chunk.segment in self.spans:
-            self.spans[chunk.segment].extend(steps[wrong], size)
-        else:
-            self.spans[chunk.segment] = Span.of(steps[wrong], size)
-            self.firsts[chunk.segment] = (int(seen[wrong[0]]), int(due[wrong[0]]))
+        for shift in conventions(self.context.contract, chunk):
+            track = self.tracks.setdefault((chunk.segment, shift), Track())
+            track.last = int(steps[-1])
+            wrong = np.flatnonzero(seen != due + shift)
+            if not len(wrong):
+                continue
+            size = np.abs(seen - due - shift)[wrong]
+            if track.bad is not None:
+                track.bad.extend(steps[wrong], size)
+            else:
+                track.bad = Span.of(steps[wrong], size)
+                track.seen, track.due = int(seen[wrong[0]]), int(due[wrong[0]] + shift)
 
     def findings(self) -> list[Finding]:
+        wrong: dict[int, int] = {}
+        for (_, shift), track in self.tracks.items():
+            wrong[shift] = wrong.get(shift, 0) + (track.bad.count if track.bad else 0)
+        newest = max((segment for segment, _ in self.tracks), default=0)
         return [
             self.finding(
-                f"at step {span.first} the scheduler stood at {self.firsts[segment][0]} where the contract's clock "
-                f"says {self.firsts[segment][1]}; {span.count} rows differ, by up to {span.worst:.0f}",
+                f"at step {track.bad.first} the scheduler stood at {track.seen} where the contract's clock "
+                f"says {track.due}; {track.bad.count} rows differ, by up to {track.bad.worst:.0f}",
                 signal="lr",
-                first_step=span.first,
-                last_step=span.last,
-                state="active" if span.last == self.ends[segment] else "resolved",
+                first_step=track.bad.first,
+                last_step=track.bad.last,
+                state="active" if track.bad.last == track.last and segment == newest else "resolved",
                 details={"column": "sched", "segment": segment},
             )
-            for segment, span in self.spans.items()
+            for (segment, shift), track in self.tracks.items()
+            if track.bad is not None and shift == best(wrong)[0]
         ]
 
     def not_checked(self) -> str:
