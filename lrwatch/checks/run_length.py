@@ -43,6 +43,8 @@ class RunLength(Check):
         self.last_expected = float("nan")
         self.final_expected = float("nan")
         self.stride = 1.0
+        self.strides: dict[int, tuple[float, float]] = {}
+        """Rank → last position, and how far it was from the one before."""
         self.past: int | None = None
         self.outcome: str | None = None
 
@@ -63,10 +65,13 @@ class RunLength(Check):
         beyond = np.flatnonzero(own >= horizon + slack)
         if len(beyond) and self.past is None:
             self.past = int(steps[beyond[0]])
-        if len(own) > 1:
-            self.stride = max(float(np.max(np.diff(own))), 1.0)
+        last, stride = self.strides.get(batch.chunk.rank, (own[0], 1.0))
+        forward = np.diff(own, prepend=last)
+        forward = forward[forward > 0.0]
+        stride = float(forward[-1]) if len(forward) else stride
+        self.strides[batch.chunk.rank] = (float(own[-1]), stride)
         if own[-1] >= self.last_t:
-            self.last_t, self.last_step = float(own[-1]), int(steps[-1])
+            self.last_t, self.last_step, self.stride = float(own[-1]), int(steps[-1]), stride
             for name, expected in batch.expected.items():
                 if name.startswith("lr/"):
                     self.last_expected = float(expected[-1])
@@ -101,10 +106,11 @@ class RunLength(Check):
         if self.outcome in ("converged", "stopped"):
             return []
         word = "finished" if self.outcome == "finished" else f"ended ({self.outcome})"
+        used = f"; the learning rate ended at {self.last_expected:.4g}, not at {self.final_expected:.4g}"
         return [
             self.finding(
-                f"the run {word} at {self.last_t + 1:.0f} of {horizon:.0f} {axis}s; the learning rate ended at "
-                f"{self.last_expected:.4g}, not at {self.final_expected:.4g}",
+                f"the run {word} at {self.last_t + 1:.0f} of {horizon:.0f} {axis}s"
+                + (used if np.isfinite(self.last_expected) else ""),
                 severity=Severity.warning if self.outcome == "finished" else Severity.info,
                 rank=None,
                 last_step=self.last_step,
