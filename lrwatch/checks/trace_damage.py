@@ -40,6 +40,7 @@ class Sequence:
 
     last: int = -1
     last_attempt: int = -1
+    last_skipped: int = 0
     strides: Counter[int] = field(default_factory=Counter)
     jumps: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Stride → (step it was first seen after, how often)."""
@@ -69,14 +70,17 @@ class TraceDamage(Check):
             return
         self.rows += len(steps)
         seq = self.sequences.setdefault((chunk.rank, chunk.segment), Sequence())
-        attempts = chunk.columns.get("attempt")
+        attempts, skipped = chunk.columns.get("attempt"), chunk.columns.get("skipped")
         if seq.last >= 0:
             steps = np.concatenate([[seq.last], steps])
             attempts = None if attempts is None else np.concatenate([[seq.last_attempt], attempts])
+            skipped = None if skipped is None else np.concatenate([[seq.last_skipped], skipped])
         strides = np.diff(steps)
         again = strides == 0
         if attempts is not None:
             again &= np.diff(attempts) == 0  # the same update, attempted once more, is no duplicate
+        if skipped is not None:
+            again &= skipped[:-1] == 0
         self._note(seq, "duplicates", steps[1:][again])
         self._note(seq, "backwards", steps[1:][(strides < 0) & ~self._declared(steps)])
         for stride, count in zip(*np.unique(strides[strides > 0], return_counts=True), strict=True):
@@ -86,6 +90,7 @@ class TraceDamage(Check):
             seq.strides[int(stride)] += int(count)
         seq.last = int(steps[-1])
         seq.last_attempt = -1 if attempts is None else int(attempts[-1])
+        seq.last_skipped = 0 if skipped is None else int(skipped[-1])
 
     def _declared(self, steps: np.ndarray) -> np.ndarray:
         """bool[n-1]: the step back is a rewind that the contract declares."""
