@@ -1,9 +1,9 @@
 """Workers, or the trace and the given contract, do not hold the same contract.
 
 What it checks
-    The identity (hash and amendment chain) that every worker recorded at its start: among the workers, and against
-    the contract that the trace is verified with. A longer chain that begins with another's is the same contract,
-    amended; after a resume that is legal.
+    The identity (hash and amendment chain) that every worker recorded at its start: among the workers, from one resume
+    to the next, and against the contract that the trace is verified with. A longer chain that begins with another's
+    is the same contract, amended: that is legal.
 
 Why it matters
     A worker with a stale configuration trains another model than its neighbours, and a trace judged by another
@@ -39,18 +39,21 @@ class ContractMismatch(Check):
         super().__init__(context)
         self.held: dict[int, tuple[str, int]] = {}
         """Newest identity of each rank and the update from which it holds."""
-        self.history: dict[str, int] = {}
+        self.changed: tuple[str, str, int] | None = None
+        """The first change that is no amendment: from, to, and the update."""
 
     def event(self, event: Event) -> None:
         identity = event.fields.get("contract")
         if event.kind in ("start", "resume") and isinstance(identity, str) and identity:
+            before, _ = self.held.get(event.rank, (identity, 0))
+            if self.changed is None and compare(Identity.parse(before), Identity.parse(identity)) == "mismatch":
+                self.changed = (before, identity, event.update)
             self.held[event.rank] = (identity, event.update)
-            self.history.setdefault(identity, event.update)
 
     def findings(self) -> list[Finding]:
         if not self.held:
             return []
-        return [*self._among_workers(), *self._against_given()]
+        return [*(self._among_workers() or self._over_time()), *self._against_given()]
 
     def _among_workers(self) -> list[Finding]:
         counts = Counter(identity for identity, _ in self.held.values())
@@ -71,6 +74,18 @@ class ContractMismatch(Check):
                 ranks=tuple(odd),
                 first_step=at,
                 fix="ship one contract to all workers and restart the ones that differ",
+            )
+        ]
+
+    def _over_time(self) -> list[Finding]:
+        if self.changed is None:
+            return []
+        before, after, at = self.changed
+        return [
+            self.finding(
+                f"the run went on under contract {_short(after)} at step {at}, it had begun under {_short(before)}",
+                first_step=at,
+                fix="write the change into the contract as an amendment, or resume with the contract it began with",
             )
         ]
 
