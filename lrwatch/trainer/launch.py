@@ -72,9 +72,7 @@ def _worker(settings: Settings, rank: int, world: int, init_method: str | None, 
     from lrwatch.trainer.place import join
 
     if make_watch is None:
-        import lrwatch
-
-        make_watch = lrwatch.watch
+        from lrwatch.agent.watch import watch as make_watch
     contract = contracts.load(settings.contract)
     local_rank = int(os.environ.get("LOCAL_RANK", rank))
     try:
