@@ -10,10 +10,10 @@ nothing is released before some worker comes for the second time: by then a read
 has shown all of them.
 
 Revisited updates: a run that was rolled back does the same updates again, and the second time must never be
-compared with the first. A worker begins a new *visit* when its update number goes back, or when a new segment
-does not go on exactly where the last one ended. Rows are compared within one visit only: a worker in a later
-visit waits until the others have begun it too. Those that are seen ``SLACK`` updates beyond the place where it
-left were not rolled back with it; they are then taken into the new visit as they are.
+compared with the first. A worker begins a new *visit* when its update number goes back and with every new segment,
+also where that seems to go on seamlessly: its last rows before may be lost. Rows are compared within one visit only:
+a worker in a later visit waits until the others have begun it too. Those that are seen ``SLACK`` updates beyond the
+place where it left were not restarted with it; they are then taken into the new visit as they are.
 
 Several rows of a worker for the same update are attempts of it; the last one counts.
 """
@@ -107,8 +107,7 @@ class Aligner:
         lane = self._lanes.setdefault(chunk.rank, Lane(visit=self._visit, segment=chunk.segment))
         updates = chunk.columns["update"]
         back = np.diff(updates, prepend=lane.last) < 0
-        if chunk.segment != lane.segment:
-            back[0] |= updates[0] - lane.last not in (0, 1)
+        back[0] |= chunk.segment != lane.segment
         lane.segment = chunk.segment
         whole = _piece(chunk)
         start = 0
@@ -141,7 +140,7 @@ class Aligner:
     # -- visits -------------------------------------------------------------------------------------
 
     def _leave(self, lane: Lane) -> None:
-        """The worker was rolled back: its next rows belong to the visit after the one it was in."""
+        """The worker was restarted or rolled back: its next rows belong to the visit after the one it was in."""
         if lane.visit == self._visit:
             self._left_at = max(self._left_at, lane.last)
         lane.visit += 1

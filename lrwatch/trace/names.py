@@ -81,11 +81,12 @@ def resolve(header: Sequence[str], mapping: Mapping[str, int] | None = None) -> 
     columns = dict(mapping or {})
     unused: list[str] = []
     names = [name.strip().lower().removeprefix("train/") for name in header]
+    told = set(columns.values())
     for column, aliases in ALIASES.items():
-        found = [names.index(alias) for alias in aliases if alias in names]
+        found = [i for alias in aliases if alias in names and (i := names.index(alias)) not in told]
         if column not in columns and found:
-            columns[column] = found.pop(0)
-        unused += [header[i] for i in found if i not in columns.values()]
+            columns[column] = found[0]
+            unused += [header[i] for i in found[1:]]
     taken = set(columns.values())
     mapped = {column.partition("/")[0] for column in mapping or {}}
     for index, column in _signals(header, names):
