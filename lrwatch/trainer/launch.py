@@ -72,7 +72,9 @@ def _worker(settings: Settings, rank: int, world: int, init_method: str | None, 
     from lrwatch.trainer.place import join
 
     if make_watch is None:
-        from lrwatch.agent.watch import watch as make_watch
+        from lrwatch.agent.watch import watch
+
+        make_watch = watch
     contract = contracts.load(settings.contract)
     local_rank = int(os.environ.get("LOCAL_RANK", rank))
     try:
