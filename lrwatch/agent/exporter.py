@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -117,8 +118,12 @@ class Exporter:
         """Stop listening and take the target away."""
         if self._server is None:
             return
-        server, self._server, self.port = self._server, None, None
-        server.shutdown()
+        server, self._server, port, self.port = self._server, None, self.port, None
+        stopping = threading.Thread(target=server.shutdown, daemon=True)
+        stopping.start()
+        with contextlib.suppress(OSError):  # it looks for a shutdown twice a second, or when somebody calls
+            socket.create_connection((server.server_address[0], port), timeout=0.5).close()
+        stopping.join()
         server.server_close()
         self._thread.join(timeout=1.0)
         if self._target is not None:

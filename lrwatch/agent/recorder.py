@@ -66,7 +66,7 @@ class Recorder:
     # Slots, because an object with more than thirty attributes loses the interpreter's fast way to them.
     __slots__ = (
         "_after", "_capacity", "_companions", "_device", "_early", "_found_inf", "_fused", "_handle", "_idle",
-        "_idle_calls", "_lag", "_locate", "_name", "_odd", "_open", "_optimizer", "_patience", "_position", "_scaler",
+        "_idle_said", "_lag", "_locate", "_name", "_odd", "_open", "_optimizer", "_patience", "_position", "_scaler",
         "_sched", "_scheduler", "_single", "_tensor", "_unusual", "_waiting", "_width", "attempt", "closed", "dropped",
         "errors", "micros", "notices", "ring", "started",
     )  # fmt: skip
@@ -110,7 +110,7 @@ class Recorder:
         self._waiting = Waiting()
         self._early: list[Note] = []
         self._idle: list[list[Any]] = []
-        self._idle_calls = 0
+        self._idle_said = False
         self._patience = 2 * accumulate if accumulate is not None and accumulate > 1 else PATIENCE
         self._after = False
         self._handle: Any = None
@@ -339,9 +339,9 @@ class Recorder:
 
     def _before_unusual(self) -> None:
         if self._idle:
-            self._idle_calls += len(self._idle)
             self._idle.clear()
-            if self._idle_calls <= PATIENCE:
+            if not self._idle_said:
+                self._idle_said = True
                 self.notices.append(
                     "watch.step() was called without an optimizer step before it; that is no update. Call it once per "
                     "update (watch.micro() counts micro-batches), and pass scaler= if a loss scaler skips updates"

@@ -10,11 +10,12 @@ from types import TracebackType
 from typing import Any, Final
 
 from lrwatch.agent import arguments, process, summary
+from lrwatch.agent.announce import say
 from lrwatch.agent.exporter import Exporter
 from lrwatch.agent.origin import Locator, Origin
 from lrwatch.agent.ranks import Identity
 from lrwatch.agent.recorder import Recorder
-from lrwatch.agent.worker import Worker, say
+from lrwatch.agent.worker import Worker
 from lrwatch.contract.model import Contract
 from lrwatch.errors import LrwatchError, did_you_mean
 from lrwatch.findings import Finding, Severity

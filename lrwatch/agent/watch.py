@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lrwatch.agent import arguments, process, summary
+from lrwatch.agent.announce import say
 from lrwatch.agent.exporter import Exporter
 from lrwatch.agent.meters import Meters
 from lrwatch.agent.naming import name_run
@@ -25,7 +26,7 @@ from lrwatch.agent.ranks import identify
 from lrwatch.agent.recorder import Recorder
 from lrwatch.agent.rows import Assembler
 from lrwatch.agent.running import Parts, TrainingContractBroken, Watch
-from lrwatch.agent.worker import Worker, say
+from lrwatch.agent.worker import Worker
 from lrwatch.contract.model import Contract
 from lrwatch.engine import Session
 from lrwatch.findings import Finding, Severity

@@ -6,13 +6,13 @@ the first of a kind is said on stderr, and the next turn goes on.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from lrwatch.agent.announce import Announcer, say
 from lrwatch.agent.meters import Meters, Snapshot
 from lrwatch.agent.recorder import Recorder
 from lrwatch.agent.rows import Assembler
@@ -24,8 +24,6 @@ PERIOD: Final = 0.2
 """Seconds between turns."""
 SHARE: Final = 0.02
 """Of one core, at most, for asking the engine what it has found: expensive answers are asked for less often."""
-LINES: Final = 3
-"""Findings of one code that get a line on stderr each; the summary has all."""
 
 
 class Writer(Protocol):
@@ -35,14 +33,6 @@ class Writer(Protocol):
     def flush(self) -> None: ...
     def close(self) -> None: ...
     def abandon(self) -> None: ...
-
-
-def say(text: str) -> None:
-    """One line on stderr, where there is one."""
-    try:
-        print(f"lrwatch: {text}", file=sys.stderr, flush=True)
-    except Exception:  # closed, or a broken pipe: nobody is listening
-        pass
 
 
 class Worker:
@@ -70,8 +60,7 @@ class Worker:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lrwatch", daemon=True)
         self._troubles: Counter[str] = Counter()
-        self._known: set[Any] = set()
-        self._lines: Counter[str] = Counter()
+        self._announcer = Announcer(assembler.rank, self._call)
         self._next_look = 0.0
         self._fed = False
         self.rows = 0
@@ -130,7 +119,9 @@ class Worker:
         self._attempt("the agent's worker failed", self.turn)
         self.result = self._attempt("the engine failed", self._session.finish)
         if self.result is not None:
-            self._attempt("the engine failed", self._take, self.result.findings)
+            self.findings = self.result.findings
+            self.meters.found(self.findings)
+        self._announcer.take(self.findings, last=True)
         self._write_on(None)
         self._attempt("the agent's worker failed", self._publish)
 
@@ -146,6 +137,7 @@ class Worker:
             self._attempt("the trace cannot be written", self._writer.flush)
         if self._fed and time.monotonic() >= self._next_look:
             self._look()
+        self._announcer.take(self.findings)
         self._publish()
 
     def _item(self, item: Chunk | Event) -> None:
@@ -180,20 +172,10 @@ class Worker:
         ended = time.monotonic()
         self._next_look = ended + (ended - began) / SHARE
         if findings is not None:
-            self._take(findings)
+            self.findings = findings
+            self.meters.found(findings)
 
-    def _take(self, findings: tuple[Finding, ...]) -> None:
-        self.findings = findings
-        self.meters.found(findings)
-        for finding in findings:
-            if finding.key not in self._known:
-                self._known.add(finding.key)
-                self._announce(finding)
-
-    def _announce(self, finding: Finding) -> None:
-        self._lines[finding.code] += 1
-        if self._lines[finding.code] <= LINES:
-            say(describe(finding))
+    def _call(self, finding: Finding) -> None:
         if self._on_finding is not None:
             self._attempt("on_finding failed", self._on_finding, finding)
 
@@ -207,14 +189,3 @@ class Worker:
         except Exception as error:
             self.trouble(what, f"{type(error).__name__}: {error}")
             return None
-
-
-def describe(finding: Finding) -> str:
-    """A finding in one line: severity, code, what, why, what to do."""
-    parts = [f"{finding.severity} {finding.code} {finding.slug}: {finding.message}"]
-    if finding.cause is not None and finding.cause.sentence:
-        parts.append(finding.cause.sentence)
-    if finding.fix:
-        parts.append(f"fix: {finding.fix}")
-    where = "" if finding.rank in (None, 0) else f" (rank {finding.rank})"
-    return "; ".join(parts).replace("\n", " ") + where
