@@ -139,7 +139,7 @@ def conventions(contract: Contract | None, chunk: Chunk) -> Sequence[int]:
     """Offsets on the clock that this trace's way of logging leaves possible (see ``Chunk.lr_read``)."""
     if chunk.lr_read != "unknown" or contract is None or contract.clock.axis not in ("update", "attempt"):
         return (0,)
-    return (0, 1, -1)
+    return (0, contract.clock.ticks, -contract.clock.ticks)
 
 
 def best(wrong: Mapping[int, int]) -> tuple[int, ...]:

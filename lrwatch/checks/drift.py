@@ -158,7 +158,7 @@ class Drift(Check):
 
     def assumed(self) -> list[str]:
         """What had to be assumed about the trace's conventions for it to agree with the contract."""
-        shifts = {column.shift() for column in self.columns.values() if len({s for _, s in column.tracks}) > 1}
+        shifts = {np.sign(c.shift()) for c in self.columns.values() if len({s for _, s in c.tracks}) > 1}
         words = {
             1: "the learning rate was taken as read after scheduler.step() (or steps as counted from one less)",
             -1: "steps were taken as counted from 1",

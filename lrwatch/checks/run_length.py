@@ -60,12 +60,13 @@ class RunLength(Check):
             return
         horizon = self._horizon()
         steps = batch.chunk.columns["update"]
-        own = batch.t - 1.0 if batch.chunk.lr_read == "after" else batch.t
-        slack = 1.0 if batch.chunk.lr_read == "unknown" else 0.0  # steps may count from 1
+        step = self._step()
+        own = batch.t - step if batch.chunk.lr_read == "after" else batch.t
+        slack = step if batch.chunk.lr_read == "unknown" else 0.0  # steps may count from 1
         beyond = np.flatnonzero(own >= horizon + slack)
         if len(beyond) and self.past is None:
             self.past = int(steps[beyond[0]])
-        last, stride = self.strides.get(batch.chunk.rank, (own[0], 1.0))
+        last, stride = self.strides.get(batch.chunk.rank, (own[0], step))
         forward = np.diff(own, prepend=last)
         forward = forward[forward > 0.0]
         stride = float(forward[-1]) if len(forward) else stride
@@ -77,6 +78,11 @@ class RunLength(Check):
                     self.last_expected = float(expected[-1])
                     self.final_expected = float(batch.curves[name].at(np.array([horizon]))[0])
                     break
+
+    def _step(self) -> float:
+        """Clock units from one step of the axis to the next."""
+        assert self.context.contract is not None
+        return float(self.context.contract.clock.ticks)
 
     def _horizon(self) -> float:
         assert self.context.contract is not None and self.context.contract.horizon is not None
@@ -94,7 +100,7 @@ class RunLength(Check):
         if self.past is not None:
             return [
                 self.finding(
-                    f"the run went on past its horizon: {self.last_t + 1:.0f} of {horizon:.0f} {axis}s",
+                    f"the run went on past its horizon: {self.last_t + self._step():.0f} of {horizon:.0f} {axis}s",
                     rank=None,
                     first_step=self.past,
                     last_step=self.last_step,
@@ -109,7 +115,7 @@ class RunLength(Check):
         used = f"; the learning rate ended at {self.last_expected:.4g}, not at {self.final_expected:.4g}"
         return [
             self.finding(
-                f"the run {word} at {self.last_t + 1:.0f} of {horizon:.0f} {axis}s"
+                f"the run {word} at {self.last_t + self._step():.0f} of {horizon:.0f} {axis}s"
                 + (used if np.isfinite(self.last_expected) else ""),
                 severity=Severity.warning if self.outcome == "finished" else Severity.info,
                 rank=None,
@@ -122,7 +128,8 @@ class RunLength(Check):
         if self.last_t < 0:
             return "no row has a known position on the contract's clock"
         if self.outcome is None and self.past is None and self.last_t + self.stride < self._horizon():
-            return f"no end was recorded: the run may still go on (at {self.last_t + 1:.0f} of {self._horizon():.0f})"
+            at = self.last_t + self._step()
+            return f"no end was recorded: the run may still go on (at {at:.0f} of {self._horizon():.0f})"
         return ""
 
 

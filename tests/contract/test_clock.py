@@ -93,3 +93,8 @@ def test_ramp_is_the_sum_of_the_sizes(points: list[tuple[int, int]], first: int)
         counted.append(float(consumed))
         consumed += next(size for begin, size in reversed(ramp) if begin <= consumed)
     assert samples(Batch(ramp=tuple(ramp)), np.arange(150.0)).tolist() == counted
+
+
+def test_ticks_are_clock_units_per_step_of_the_axis() -> None:
+    assert at({"ticks": 4}) == [0, 4, 4, 8]
+    assert at({"ticks": 4, "counts": "attempted"}, "attempt") == [0, 4, 8, 12]
