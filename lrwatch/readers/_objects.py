@@ -92,7 +92,10 @@ def columns_of(values: ByKey) -> tuple[dict[str, Array], dict[str, Array]] | str
         made = _whole(of_key) if counts else _real(of_key)
         if made is None:
             return f"{key} is {short(of_key[0])}"
-        columns[name], absent = made
+        array, absent = made
+        if name in columns:  # lr and, after another group was added, lr/0
+            array, absent = _either(columns[name], missing.pop(name, None), array, absent)
+        columns[name] = array
         if absent is not None and name != "skipped":  # written only where it is 1
             missing[name] = absent
     for name in [n for n, absent in missing.items() if absent.all()]:
@@ -143,6 +146,13 @@ def _real(values: list[Any]) -> Made | None:
         return array, None
     absent = np.array([v is None for v in values])
     return array, absent if absent.any() else None
+
+
+def _either(first: Array, no_first: Array | None, second: Array, no_second: Array | None) -> Made:
+    """The first value of each row, else the second."""
+    if no_first is None:
+        return first, None
+    return np.where(no_first, second, first), None if no_second is None else no_first & no_second
 
 
 def short(value: Any) -> str:

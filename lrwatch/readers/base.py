@@ -21,6 +21,9 @@ from lrwatch.trace import merge
 from lrwatch.trace.model import Item, LrRead, Source, TraceInfo
 
 CHUNK_ROWS: Final = 1 << 16
+ROW_BYTES: Final = 160
+"""Of a usual row, so that a block is read that has about the rows of a chunk."""
+MAX_BLOCK: Final = 1 << 22
 MAX_LINE: Final = 1 << 24
 HEAD: Final = 1 << 16
 """Bytes of a file that a reader may look at to recognise it."""
@@ -129,14 +132,14 @@ class Block(NamedTuple):
     data: bytes
 
 
-def blocks(path: Path, rows: int, *, row_bytes: int = 128, name: str = "") -> Iterator[Block]:
+def blocks(path: Path, rows: int, *, name: str = "") -> Iterator[Block]:
     """A file in blocks of whole lines, at most ``rows`` of them, with the number of the first (from 1).
 
     The file is opened for each read only: thousands of them can be read side by side, and one that grows while it is
     read is read to its present end. Raises TraceError: not readable, or a line longer than 16 MiB.
     """
     offset, line, rest = 0, 1, b""
-    size = max(rows * row_bytes, 1 << 12)
+    size = min(max(rows * ROW_BYTES, 1 << 12), MAX_BLOCK)
     while True:
         try:
             with path.open("rb") as file:

@@ -61,7 +61,7 @@ class File:
 
     def __iter__(self) -> Iterator[Item]:
         reading = Reading(self.name, self.table, self.options, self.rank or 0)
-        for line, data in blocks(self.path, self.options.chunk_rows, row_bytes=64, name=self.name):
+        for line, data in blocks(self.path, self.options.chunk_rows, name=self.name):
             yield from reading.items(line, data)
         if not reading.seen:
             raise TraceError("has a header and no rows; nothing was recorded", source=self.name)

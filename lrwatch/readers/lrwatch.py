@@ -48,7 +48,7 @@ class File:
 
     def __iter__(self) -> Iterator[Item]:
         reading = Reading(self.name, self.rank or 0, self.segment, self.options.lr_read)
-        for line, data in blocks(self.path, self.options.chunk_rows, row_bytes=48, name=self.name):
+        for line, data in blocks(self.path, self.options.chunk_rows, name=self.name):
             yield from reading.items(line, data)
 
 

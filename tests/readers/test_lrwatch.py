@@ -107,6 +107,17 @@ def test_values_that_are_missing_and_values_that_are_not_finite(tmp_path: Path) 
     assert not chunk.has("note")
 
 
+def test_a_group_that_is_added_in_mid_run(tmp_path: Path) -> None:
+    """The only group is written ``lr``; when it gets company, ``lr/0``."""
+    writer = TraceWriter(tmp_path, 0)
+    writer.write(Chunk({"update": np.array([0]), "lr/0": np.array([0.5])}))
+    writer.write(Chunk({"update": np.array([1]), "lr/0": np.array([0.25]), "lr/1": np.array([2.0])}))
+    writer.close()
+    (chunk,) = chunks(read(tmp_path / "trace/rank00000-seg0000.jsonl"))
+    assert chunk.columns["lr/0"].tolist() == [0.5, 0.25] and chunk.present("lr/0").all()
+    assert chunk.present("lr/1").tolist() == [False, True]
+
+
 @pytest.mark.parametrize(
     ("line", "kind", "message"),
     [

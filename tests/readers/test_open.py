@@ -136,7 +136,7 @@ def test_blocks_are_whole_lines_with_their_numbers(tmp_path: Path, rows: int, en
     path = tmp_path / "text"
     path.write_text("\n".join(lines) + end)
     seen: list[str] = []
-    for line, data in blocks(path, rows, row_bytes=1):
+    for line, data in blocks(path, rows):
         assert line == len(seen) + 1
         seen += data.decode().removesuffix("\n").split("\n")
         assert data.count(b"\n") <= rows
