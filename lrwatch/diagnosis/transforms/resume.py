@@ -33,8 +33,13 @@ def restart(case: Case) -> Iterator[Hypothesis]:
         tau = position(rows)
         return case.curve.at(tau) * np.where(tau < (border or 0.0), scale, 1.0)
 
+    def later(rows: Rows) -> FloatArray:
+        return np.where(rows.t == r, at_resume, case.curve.at(position(rows)))
+
     yield from moved(case, "restart_at_resume", {"at": tidy(r)}, position)
     at_resume, first = (float(v) for v in case.curve.at(np.array([r, 0.0])))
+    # A scheduler built before the optimizer is loaded: the loaded value is used once, then its own.
+    yield Hypothesis("restart_at_resume", {"at": tidy(r), "first": at_resume}, later, position)
     if first <= 0:
         return
     for low in dict.fromkeys((0.0, final(case.curve))):
