@@ -159,6 +159,26 @@ def scheduler_not_restored(run: Run) -> Segments:
     return [first, second.run(run.steps - r)]
 
 
+def only_optimizer_restored(run: Run) -> Segments:
+    """The scheduler is built, then the optimizer is loaded; the scheduler's own state is forgotten."""
+    r = run.resume_at()
+    first = run.loop().run(r)
+    second = run.loop()
+    second.optimizer.load_state_dict(copy.deepcopy(first.optimizer.state_dict()))
+    second.update = second.attempt = r
+    return [first, second.run(run.steps - r)]
+
+
+def only_scheduler_restored(run: Run) -> Segments:
+    """The scheduler's state is loaded, the optimizer's is not."""
+    r = run.resume_at()
+    first = run.loop().run(r)
+    second = run.loop()
+    second.scheduler.load_state_dict(copy.deepcopy(first.scheduler.state_dict()))
+    second.update = second.attempt = r
+    return [first, second.run(run.steps - r)]
+
+
 def one_behind(run: Run) -> Segments:
     """The checkpoint was written before ``scheduler.step``."""
     r = run.resume_at()
@@ -278,6 +298,9 @@ BUGS: tuple[Bug, ...] = (
     Bug("floor_ignored", "floor", floor_ignored, _has("floor")),
     Bug("float32_rate", "quantised", float32_rate, _closed),
     Bug("scheduler_not_restored", "restart_at_resume", scheduler_not_restored),
+    Bug("only_optimizer_restored", "restart_at_resume", only_optimizer_restored),
+    Bug("only_scheduler_restored", "single_sample_at_resume", only_scheduler_restored, _closed),
+    Bug("only_scheduler_restored_recursive", "factor_at_resume", only_scheduler_restored, lambda s: s.recursive),
     Bug("one_behind", "offset_at_resume", one_behind),
     Bug("fast_forwarded_twice", "offset_at_resume", fast_forwarded_twice),
     Bug("frozen_after_resume", "frozen_at_resume", frozen_after_resume),
