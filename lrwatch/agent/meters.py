@@ -272,7 +272,9 @@ class Meters:
         put("checkpoint_timestamp_seconds", ((), self._checkpoint_ts))
         put("checkpoints_total", *(((kind,), count) for kind, count in self._checkpoints.items()))
         put("run_state", *(((state,), state == self._state) for state in STATES))
+        put("linger_seconds", ((), 0))
         if self._contract is not None:
+            put("step_deadline_seconds", ((), self._contract.recording.step_deadline))
             put("run_info", ((self._contract.experiment,), 1))
             if self._contract.cost is not None:
                 cost = self._contract.cost

@@ -16,6 +16,9 @@ from lrwatch.trace.model import Chunk, Event
 from tests.agent.helpers import COSINE
 
 
+COST = {"per_gpu_hour": 3.6, "currency": "EUR"}
+
+
 class Clock:
     now = 1000.0
 
@@ -178,7 +181,7 @@ def test_one_code_is_one_series_however_many_findings_it_has(clock: Clock) -> No
 
 
 def test_events_of_rank_0(clock: Clock) -> None:
-    m = meters(clock, contract=from_document({**COSINE, "cost": {"per_gpu_hour": 3.6, "currency": "EUR"}}))
+    m = meters(clock, contract=from_document({**COSINE, "cost": COST, "trace": {"step_deadline": 90}}))
     for event in (
         Event("validation", 10, fields={"metrics": {"val_loss": 2.5, "note": "text"}}),
         Event("checkpoint", 10, ts=555.0, fields={"scheduler_state": True}),
@@ -191,6 +194,7 @@ def test_events_of_rank_0(clock: Clock) -> None:
     assert values(shown, "checkpoints_total") == {("true",): 1.0, ("false",): 1.0}
     assert value(shown, "checkpoint_timestamp_seconds") == 666.0
     assert value(shown, "gpu_oom_total") == 1.0
+    assert (value(shown, "step_deadline_seconds"), value(shown, "linger_seconds")) == (90.0, 0.0)
     assert values(shown, "price_per_gpu_second") == {("EUR",): pytest.approx(0.001)}
     assert values(shown, "run_state")[("starting",)] == 1.0
     m.event(Event("end", 20, fields={"outcome": "converged"}))
