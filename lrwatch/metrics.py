@@ -84,10 +84,19 @@ METRICS: tuple[Metric, ...] = (
     _m("checkpoint_timestamp_seconds", "gauge", "Unix time of the newest checkpoint.", scope="rank0"),
     _m("checkpoints_total", "counter", "Checkpoints written.", "scheduler_state", scope="rank0"),
     _m("run_state", "gauge", "1 for the state the run is in.", "state", scope="rank0"),
+    _m("step_deadline_seconds", "gauge", "Seconds within which the contract expects the next update.", scope="rank0"),
+    _m("linger_seconds", "gauge", "How long the final state stays readable after the end.", scope="rank0"),
     _m("run_info", "info", "Experiment of the run.", "experiment", scope="rank0"),
     _m("price_per_gpu_second", "gauge", "Price of one accelerator second.", "currency", scope="rank0"),
     # ledger
-    _m("runs_total", "counter", "Finished runs.", "experiment", "outcome", scope="ledger"),
+    _m(
+        "runs_total",
+        "counter",
+        "Finished runs; outcome `missed`: ran to its end without reaching the goal of its contract.",
+        "experiment",
+        "outcome",
+        scope="ledger",
+    ),
     _m("runs_anomalous_total", "counter", "Finished runs with an error finding.", "experiment", scope="ledger"),
     _m(
         "runs_gpu_seconds_total",
@@ -99,6 +108,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     _m("runs_over_budget_streak", "gauge", "Latest runs in a row over budget.", "experiment", scope="ledger"),
     _m("final_metric_stddev", "gauge", "Spread of the goal metric between runs.", "experiment", scope="ledger"),
+    _m("ledger_scan_timestamp_seconds", "gauge", "Unix time when the ledger last read all runs.", scope="ledger"),
     _m("run_ended_timestamp_seconds", "gauge", "When a run ended; shown for an hour.", scope="ledger"),
 )
 

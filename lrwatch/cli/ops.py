@@ -1,0 +1,18 @@
+"""``lrwatch ops``: alert rules, the local stack, silences."""
+
+from __future__ import annotations
+
+import click
+
+from lrwatch.cli import base
+from lrwatch.cli._ops_rules import rules
+
+
+@click.group(cls=base.Group, short_help="Alert rules, a local monitoring stack, silences.")
+def ops() -> None:
+    """Alert rules, a local monitoring stack, silences."""
+
+
+ops.add_command(rules)
+
+COMMAND = ops

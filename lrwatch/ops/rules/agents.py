@@ -1,0 +1,52 @@
+"""Whether the watcher itself is well."""
+
+from __future__ import annotations
+
+from lrwatch.ops.rules.base import RUN, TARGET, Alert, Group
+
+
+def _counted(metric: str, kind: str) -> str:
+    """Growth of a counter, also of one that was born above 0: the first scrape comes after the first error."""
+    return f"""\
+label_replace(
+  sum by ({RUN}) (
+    increase({metric}[<agent_window>]) > 0
+    or (({metric} > 0) unless {metric} offset <agent_window>)
+  ),
+  "kind", "{kind}", "", ""
+)"""
+
+
+_SERIES = f"""\
+sum by ({TARGET}) (scrape_samples_post_metric_relabeling)
+/ count by ({TARGET}) (lrwatch_rank_up)
+> <series_per_worker>"""
+
+GROUP = Group(
+    "lrwatch.agents",
+    "The watcher's own health and what it costs.",
+    (
+        Alert(
+            "LrwatchAgentUnhealthy",
+            "warning",
+            _counted("lrwatch_agent_errors_total", "errors")
+            + "\nor\n"
+            + _counted("lrwatch_dropped_rows_total", "dropped rows"),
+            "The watcher of a training run loses evidence.",
+            'Run {{ $labels.run_id }}: {{ $labels.kind }} of the agent, {{ printf "%.0f" $value }} in <agent_window>. '
+            "The training is not affected; what lrwatch says about this run may be incomplete.",
+            wait="agent_for",
+        ),
+        Alert(
+            "LrwatchCardinality",
+            "warning",
+            _SERIES,
+            "A target exports more series per worker than lrwatch ever should.",
+            'Target {{ $labels.instance }} has {{ printf "%.0f" $value }} series per worker, the budget is '
+            "<series_per_worker>"
+            '{{ with printf "count by (run_id) (lrwatch_rank_up{instance=%q})" $labels.instance | query }}'
+            ' (run {{ . | first | label "run_id" }}){{ end }}.',
+            wait="series_for",
+        ),
+    ),
+)
