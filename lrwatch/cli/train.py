@@ -61,7 +61,8 @@ _FAULT_LIST = "\n".join(
     help="Updates from one validation to the next.",
 )
 @click.option("--inject", multiple=True, metavar="FAULT", help="Do something wrong, see below; repeatable.")
-@click.option("--port", type=int, help="Serve metrics from this port on.")
+@click.option("--port", type=int, help="Serve metrics from this port on, one per worker.  [any free ones]")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to serve metrics at.")
 @click.option("--stop-after-micro", type=int, metavar="N", help="As if SIGTERM arrived during micro-batch N.")
 @click.option("--quiet", is_flag=True, help="No progress on standard error.")
 def train(**options: Any) -> int:

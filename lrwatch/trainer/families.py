@@ -96,9 +96,10 @@ class Asked:
         return [Piece(self.phase.start, Replay((kind, arguments), self.lr).at)]
 
     def held(self, value: float) -> list[Piece]:
-        """A constant piece past the length, unless the phase ends there."""
+        """A constant piece past the length, where the phase goes on that far."""
         end = self.phase.start + self.length
-        return [] if self.phase.end == end else [Piece(end, lambda t: value)]
+        over = self.phase.end is not None and self.phase.end <= end
+        return [] if over else [Piece(end, lambda t: value)]
 
 
 def in_torch(phase: Phase, base: float, scale: float) -> list[Piece]:

@@ -31,7 +31,8 @@ class Behaviour:
     """What one worker's loop does.
 
     Attributes:
-        steps_per_update: calls of ``scheduler.step()`` after an update; steps_per_micro: after each micro-batch.
+        steps_per_update: calls of ``scheduler.step()`` after an update. steps_per_micro: after a micro-batch that
+            no update follows.
         ahead: calls before the first update; behind: so many first updates are followed by no call.
         frozen_from: update from which on no call follows. nan_at: update whose loss is NaN.
         restores_scheduler: whether a resume loads the scheduler's state.
@@ -53,7 +54,7 @@ class Behaviour:
         return self.steps_per_update if self.behind <= update < self.frozen_from else 0
 
     def micro_steps(self, update: int) -> int:
-        """Calls of ``scheduler.step()`` that follow each micro-batch of update number ``update``."""
+        """Calls of ``scheduler.step()`` that follow each micro-batch but the last of update number ``update``."""
         return self.steps_per_micro if self.behind <= update < self.frozen_from else 0
 
 
@@ -84,7 +85,7 @@ def _step_per_worker(b: Behaviour, p: Params, w: Worker) -> Behaviour:
 
 
 def _step_per_micro(b: Behaviour, p: Params, w: Worker) -> Behaviour:
-    return replace(b, steps_per_update=0, steps_per_micro=1)
+    return replace(b, steps_per_micro=1)
 
 
 def _off_by_one(b: Behaviour, p: Params, w: Worker) -> Behaviour:
@@ -141,7 +142,8 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
             _step_per_worker,
         ),
         "step_per_micro": Fault(
-            "scheduler.step() is called after each micro-batch instead of each update", _step_per_micro
+            "scheduler.step() is called after every micro-batch, not only after the one that completes an update",
+            _step_per_micro,
         ),
         "scheduler_not_restored": Fault(
             "a resume restores model and optimizer, and the scheduler starts again from its beginning",
@@ -158,9 +160,7 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
             lambda b, p, w: replace(b, nan_at=p["at"]),
             required=("at",),
         ),
-        "horizon": Fault(
-            "the scheduler is built for `factor` times the horizon", _horizon, required=("factor",)
-        ),
+        "horizon": Fault("the scheduler is built for `factor` times the horizon", _horizon, required=("factor",)),
         "wrong_base": Fault(
             "the optimizer is built with `factor` times the base LR", _wrong_base, required=("factor",)
         ),

@@ -108,11 +108,14 @@ def build(settings: Settings, contract: Contract, place: Place) -> Job:
 def _parallel(module: model.GPT, place: Place) -> DistributedDataParallel:
     """DistributedDataParallel whose gradient buckets have found their final order.
 
-    DDP reorders its buckets after the first backward pass, which changes the order in which an all-reduce
-    adds up. A throw-away pass puts a resumed run and an uninterrupted one into the same order from the start.
+    DDP reorders its buckets in the forward pass that follows the first backward pass. That changes the order in
+    which an all-reduce adds up, and it is a meeting of all workers. Two throw-away passes give a resumed run the
+    order of an uninterrupted one, and get the meeting over with. The second one must not expect a backward pass.
     """
     ddp = DistributedDataParallel(module, device_ids=[place.local_rank] if place.device.type == "cuda" else None)
-    ddp(torch.zeros((1, 1), dtype=torch.long, device=place.device)).sum().backward()
-    ddp(torch.zeros((1, 1), dtype=torch.long, device=place.device))
+    nothing = torch.zeros((1, 1), dtype=torch.long, device=place.device)
+    ddp(nothing).sum().backward()
+    with ddp.no_sync():
+        ddp(nothing)
     module.zero_grad(set_to_none=True)
     return ddp

@@ -122,10 +122,15 @@ def _fork(settings: Settings, make_watch: MakeWatch | None) -> int:
             )
             for rank in range(settings.world)
         ]
-        with _forwarding(processes):
+        try:
+            with _forwarding(processes):
+                for process in processes:
+                    process.start()
+                code = _wait(processes)
+        finally:
             for process in processes:
-                process.start()
-            code = _wait(processes)
+                if process.pid is not None and process.is_alive():  # only if this process is on its way out
+                    process.kill()
     if code == _BAD_INPUT and not errors.empty():
         raise LrwatchError(errors.get())
     return code

@@ -62,7 +62,8 @@ def work(settings: Settings, contract: Contract, place: Place, make_watch: MakeW
             start_step=mine.counters.update,
             run_dir=settings.run_dir,
             run_id=settings.run_id,
-            port=settings.port,
+            port=None if settings.port is None else settings.port + place.local_rank,
+            host=settings.host,
             accumulate=mine.accumulate,
         )
         loop = Loop(settings, contract, place, mine, watch, stop, how)
@@ -91,7 +92,7 @@ class Loop:
     saved: Path | None = None
 
     def run(self) -> str:
-        """Returns the outcome: ``finished``, ``converged`` or ``interrupted``."""
+        """The outcome: ``finished``, ``converged``, ``interrupted``, or ``stopped`` by ``steps`` before the horizon."""
         done, total = self.job.counters, total_updates(self.settings, self.contract)
         if not done.scheduled:
             self._step_scheduler(self.behaviour.ahead)
@@ -105,8 +106,9 @@ class Loop:
             if applied and done.update % self.settings.checkpoint_every == 0:
                 self._save()
         self._save()
-        self._say(f"finished after {done.update} updates")
-        return "finished"
+        outcome = "finished" if total >= (self.contract.horizon or 0) else "stopped"
+        self._say(f"{outcome} after {done.update} updates")
+        return outcome
 
     # -- one update ---------------------------------------------------------------------------------
 
@@ -128,7 +130,8 @@ class Loop:
                 with j.unsynchronised():
                     self._backward(inputs, targets)
             j.counters.micro += 1
-            self._step_scheduler(self.behaviour.micro_steps(j.counters.update))
+            if not last:
+                self._step_scheduler(self.behaviour.micro_steps(j.counters.update))
         return True
 
     def _backward(self, inputs: Tensor, targets: Tensor) -> None:
@@ -240,8 +243,8 @@ class Loop:
         s, j = self.settings, self.job
         size = sum(p.numel() for p in j.module.parameters())
         self._say(
-            f"run {s.run_id} in {s.run_dir}: {self.place.world} x {self.place.device.type} {s.precision}, "
-            f"GPT {s.model} ({size / 1e6:.2f} M), {total_updates(s, self.contract)} updates of "
+            f"{self.place.world} x {self.place.device.type} {s.precision}, GPT {s.model} ({size / 1e6:.2f} M), "
+            f"{total_updates(s, self.contract)} updates of "
             f"{j.accumulate} x {j.batches.size} x {self.place.world} sequences, {schedule.describe(j.scheduler)}"
         )
         for fault in s.inject:

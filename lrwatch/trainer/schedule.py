@@ -57,8 +57,12 @@ def describe(scheduler: LRScheduler) -> str:
 
 def fast_forward(scheduler: LRScheduler, steps: int) -> None:
     """Bring a fresh ``CurveLR`` to where ``steps`` calls of ``step()`` lead: how an amended contract resumes."""
-    scheduler.last_epoch = steps - 1
-    scheduler.step()
+    assert isinstance(scheduler, CurveLR)
+    lrs = [base * at(steps) for base, at in zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)]
+    position = {"last_epoch": steps, "_step_count": steps + 1, "_last_lr": lrs}
+    scheduler.load_state_dict({**scheduler.state_dict(), **position})
+    for group, lr in zip(scheduler.optimizer.param_groups, lrs, strict=True):
+        group["lr"] = lr
 
 
 def _on_steps(optimizer: Optimizer, contract: Contract, names: Sequence[str]) -> LRScheduler:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-import re
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from lrwatch.agent.naming import name_run
+from lrwatch.agent.ranks import identify
 from lrwatch.errors import ContractError, LrwatchError, OutputExists, did_you_mean
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Settings:
         workers: processes to start here, None for one (or for what torchrun says).
         steps: stop after so many updates (default: the contract's horizon); the schedule stays as it is.
         stop_after_micro: behave as if SIGTERM arrived during this micro-batch, counted from the run's first.
+        port: of the first worker's metrics on each machine, the next worker's is one more (default: any free ones).
         inject: faults, ``NAME[:key=value,…]``, see ``faults``.
     """
 
@@ -70,6 +71,7 @@ class Settings:
     validate_every: int = 50
     inject: tuple[str, ...] = ()
     port: int | None = None
+    host: str = "127.0.0.1"
     stop_after_micro: int | None = None
     quiet: bool = False
 
@@ -77,14 +79,7 @@ class Settings:
         """The same settings with ``run_dir`` and ``run_id`` filled in, each from the other or from the clock."""
         if self.resume and self.run_dir is None and self.run_id is None:
             raise LrwatchError("--resume needs to know which run: give --run-dir or --run-id")
-        run_id = self.run_id or (
-            self.run_dir.resolve().name if self.run_dir else f"{experiment}-{time.strftime('%Y%m%d-%H%M%S')}"
-        )
-        if not re.fullmatch(r"[\w.+=@-]+", run_id) or run_id.strip(".") == "":
-            if self.run_id is None and self.run_dir is None:
-                run_id = re.sub(r"[^\w.+=@-]+", "-", run_id)
-            else:
-                raise LrwatchError(f"run id {run_id!r}: use letters, digits and . _ - + = @ only (see --run-id)")
+        run_id, _ = name_run(self.run_id, self.run_dir, experiment, identify())
         return replace(self, run_id=run_id, run_dir=self.run_dir or Path("runs") / run_id)
 
     def started_by_torchrun(self) -> bool:
