@@ -69,7 +69,7 @@ def wrong(o: Outcome) -> bool:
 def totals(bugs: list[Outcome], fine: list[Outcome]) -> list[str]:
     seen = [o for o in bugs if o.visible]
     found = [o for o in seen if o.detected]
-    hidden = [o for o in bugs if not o.visible]
+    hidden = [o for o in bugs if o.hidden]
     right = sum(o.truth in o.named for o in found)
     alarms = sum(bool(o.result.findings) or o.result.verdict() != "pass" for o in fine)
     exact = sum(o.first_error == 0 for o in found)

@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -54,6 +55,17 @@ def _one_torchrun_at_a_time(request: pytest.FixtureRequest) -> Iterator[None]:
     with (ROOT / "tests" / "conftest.py").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+@pytest.fixture(scope="session")
+def lrwatch_on_path(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment in which a shell finds this checkout's ``lrwatch``."""
+    bin = tmp_path_factory.mktemp("bin")
+    script = bin / "lrwatch"
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m lrwatch "$@"\n')
+    script.chmod(0o755)
+    path = os.pathsep.join([str(bin), os.environ.get("PATH", os.defpath)])
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
 
 
 @pytest.fixture(scope="session")

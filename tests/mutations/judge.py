@@ -31,7 +31,8 @@ class Outcome:
     """What one run showed.
 
     Attributes:
-        visible: some stored row lies further from the promise than the trace's precision.
+        visible: some stored row lies further from the promise than the trace's precision. hidden: none lies further
+            than half a unit of it; in between, both silence and a finding are right.
         detected: a drift or stepping finding. named: every cause named, the first one first; empty: unexplained.
         confident: the cause was called certain. first_error: |first step found - first visible bad step|.
     """
@@ -41,6 +42,7 @@ class Outcome:
     storage: Storage
     truth: str
     visible: bool
+    hidden: bool
     detected: bool
     named: tuple[str, ...]
     confident: bool
@@ -77,12 +79,14 @@ def judge(run: Run, make: Callable[[Run], Segments], storage: Storage, bug: Bug 
         warnings.simplefilter("ignore")  # torch warns of most of these bugs; that is not what is tested
         segments = make(run)
     bad: list[int] = []
+    off: list[int] = []
     for i, loop in enumerate(segments):
         first = int(loop.rows["update"][0])
         session.feed(start(0, run.world, i, first, str(contract.identity), run.accumulate, run.per_epoch))
         for chunk in storage.chunks(loop.rows, rank=0, world=run.world, segment=i):
             session.feed(chunk)
-            bad += _visible(chunk.columns, curve, storage)
+            bad += _beyond(2.0, chunk.columns, curve, storage)
+            off += _beyond(0.5, chunk.columns, curve, storage)
     result = session.finish()
     found = [f for f in result.findings if f.slug in ("drift", "stepping")]
     cause = _cause(found)
@@ -92,6 +96,7 @@ def judge(run: Run, make: Callable[[Run], Segments], storage: Storage, bug: Bug 
         storage=storage,
         truth=bug.truth if bug else "",
         visible=bool(bad) or (storage.with_sched and bool(found)),
+        hidden=not off and not storage.with_sched,
         detected=bool(found),
         named=_names(cause),
         confident=cause is not None and cause.cause is not None and cause.cause.confidence == "high",
@@ -100,13 +105,13 @@ def judge(run: Run, make: Callable[[Run], Segments], storage: Storage, bug: Bug 
     )
 
 
-def _visible(columns: dict[str, np.ndarray], curve: Curve, storage: Storage) -> list[int]:
-    """Updates whose stored value differs from the promise, stored the same way, by more than one unit of it."""
+def _beyond(units: float, columns: dict[str, np.ndarray], curve: Curve, storage: Storage) -> list[int]:
+    """Updates whose stored value differs from the promise by more than so many units of its last digit."""
     used = columns["skipped"] == 0
     steps, seen = columns["update"][used], columns["lr/0"][used]
     promised = curve.at(steps.astype(np.float64))
     unit = {17: 1e-9, 9: 1.2e-7, 4: 1e-3}[storage.digits]
-    return steps[np.abs(seen - promised) > 2.0 * unit * np.abs(promised) + 1e-9 * curve.peak()].tolist()
+    return steps[np.abs(seen - promised) > units * unit * np.abs(promised) + 1e-10 * curve.peak()].tolist()
 
 
 def _cause(found: list[Finding]) -> Finding | None:
