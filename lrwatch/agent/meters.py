@@ -22,7 +22,7 @@ from lrwatch.trace.model import Chunk, Event
 HELD_SECONDS: Final = 300.0
 """How long a finding is shown as active after it ended, so that no evaluation of an alert rule misses it."""
 BASELINE: Final = 64
-"""Gradient norms whose median is the baseline; it is taken anew after every ``WARM`` of them, and needs as many."""
+"""Gradient norms whose median is the baseline; it needs ``WARM`` of them, and is taken anew every few."""
 WARM: Final = 8
 STATES: Final = ("starting", "running", "finished", "converged", "stopped", "failed", "interrupted")
 
@@ -161,8 +161,10 @@ class Meters:
         if not chunk.has("grad_norm"):
             return
         norms = chunk.columns["grad_norm"]
-        for i in range(0, len(norms), WARM):
-            some = norms[i : i + WARM]
+        i = 0
+        while i < len(norms):
+            some = norms[i : i + (WARM if len(self._norms) < BASELINE else BASELINE // 2)]
+            i += len(some)
             if len(self._norms) >= WARM and (median := float(np.median(self._norms))) > 0:
                 self._ratios.observe(some / median)
             self._norms.extend(some[np.isfinite(some)].tolist())

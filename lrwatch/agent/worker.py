@@ -20,10 +20,10 @@ from lrwatch.engine import Newest, Result, Session
 from lrwatch.findings import Finding
 from lrwatch.trace.model import Chunk, Event
 
-PERIOD: Final = 0.2
-"""Seconds between turns."""
-SHARE: Final = 0.02
-"""Of one core, at most, for asking the engine what it has found: expensive answers are asked for less often."""
+PERIOD: Final = (0.2, 0.8)
+"""Seconds between turns: the longer, the more a turn takes; what is recorded is on disk within a second."""
+SHARE: Final = 0.005
+"""Of the interpreter's time, which the training needs, for the turns; and as much for asking what was found."""
 
 
 class Writer(Protocol):
@@ -111,8 +111,12 @@ class Worker:
     # -- the thread -----------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while not self._stop.wait(PERIOD):
+        shortest, longest = PERIOD
+        pause = shortest
+        while not self._stop.wait(pause):
+            began = time.thread_time()
             self._attempt("the agent's worker failed", self.turn)
+            pause = min(max(shortest, (time.thread_time() - began) / SHARE), longest)
         self._finish()
 
     def _finish(self) -> None:
@@ -167,10 +171,9 @@ class Worker:
     def _look(self) -> None:
         """Ask the engine what it has found."""
         self._fed = False
-        began = time.monotonic()
+        began = time.thread_time()
         findings = self._attempt("the engine failed", self._session.findings)
-        ended = time.monotonic()
-        self._next_look = ended + (ended - began) / SHARE
+        self._next_look = time.monotonic() + (time.thread_time() - began) / SHARE
         if findings is not None:
             self.findings = findings
             self.meters.found(findings)

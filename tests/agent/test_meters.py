@@ -15,7 +15,6 @@ from lrwatch.metrics import MAX_SERIES, METRICS, PREFIX
 from lrwatch.trace.model import Chunk, Event
 from tests.agent.helpers import COSINE
 
-
 COST = {"per_gpu_hour": 3.6, "currency": "EUR"}
 
 
