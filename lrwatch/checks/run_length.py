@@ -120,7 +120,9 @@ class RunLength(Check):
                 severity=Severity.warning if self.outcome == "finished" else Severity.info,
                 rank=None,
                 last_step=self.last_step,
-                fix="plan the horizon for the run's real length",
+                fix="plan the horizon for the run's real length"
+                if self.outcome == "finished"
+                else "resume it from its newest checkpoint",
             )
         ]
 
