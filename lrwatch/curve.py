@@ -141,28 +141,20 @@ class Curve:
             for a in self.contract.amendments
             if self.signal in a.multiply
         ]
-        self._replays = [_Replay(p) for p in self._stateful(versions)]
-        for i, version in enumerate(versions):
-            scale, pieces = self._resolve(version.signals[self.signal])
+        resolved = [self._resolve(version.signals[self.signal]) for version in versions]
+        self._replays = [_Replay(p) for p in _stateful(resolved)]
+        for i, (scale, pieces) in enumerate(resolved):
             self._scales.append(scale)
             self._pieces.append(pieces)
             self._bends.append((0.0, 1.0))
-            if i and version.join == "continuous":
-                self._bends[i] = self._bend(i, version)
+            if i and versions[i].join == "continuous":
+                self._bends[i] = self._bend(i, versions[i])
 
     def _resolve(self, signal: Signal) -> tuple[float, tuple[Piece, ...]]:
         group = signal.group(self.group)
         base = (signal.base if group.base is None else group.base) * self._base_factor
         phases = signal.schedule if group.schedule is None else group.schedule
         return base * group.scale, tuple(Piece.of(p, base) for p in self._change(phases))
-
-    def _stateful(self, versions: Sequence[Version]) -> list[tuple[Piece, float]]:
-        """Stateful pieces as the newest version has them, with the absolute base their state lives on."""
-        found: dict[float, tuple[Piece, float]] = {}
-        for version in versions:
-            scale, pieces = self._resolve(version.signals[self.signal])
-            found |= {p.phase.start: (p, scale) for p in pieces if _FAMILIES[p.phase.family].stateful}
-        return list(found.values())
 
     def _bend(self, i: int, version: Version) -> tuple[float, float]:
         at = np.array([version.at])
@@ -284,6 +276,14 @@ class Curve:
         if self._replays:  # what was replayed so far belongs to the run, not to the variant
             other._replays = self._replays
         return other
+
+
+def _stateful(versions: Sequence[tuple[float, tuple[Piece, ...]]]) -> list[tuple[Piece, float]]:
+    """Stateful pieces as the newest version has them, with the absolute base their state lives on."""
+    found: dict[float, tuple[Piece, float]] = {}
+    for scale, pieces in versions:
+        found |= {p.phase.start: (p, scale) for p in pieces if _FAMILIES[p.phase.family].stateful}
+    return list(found.values())
 
 
 class _Replay:
