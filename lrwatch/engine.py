@@ -32,11 +32,12 @@ from lrwatch.diagnosis.causes import CAUSES
 from lrwatch.diagnosis.evidence import FIELDS, Columns
 from lrwatch.errors import LrwatchError, NotCheckable, did_you_mean
 from lrwatch.findings import Finding
-from lrwatch.result import CheckRun, Result, Sensitivity, Series, Stats, merged
+from lrwatch.result import CheckRun, Result, Samples, Sensitivity, Series, Stats, merged
 from lrwatch.schedules.base import FloatArray
 from lrwatch.tolerance import EXACT_DIGITS, Precision, precision
 from lrwatch.trace.align import Aligner
 from lrwatch.trace.model import SIGNALS, Chunk, Event, Item
+from lrwatch.trace.picture import Picture
 
 __all__ = ["Newest", "Result", "Session"]
 
@@ -104,6 +105,7 @@ class Session:
         self._run: str | None = None
         self._loosest = (np.inf, 0.0)
         self._book = Casebook()
+        self._picture = None if live else Picture()  # nobody draws a run that goes on
         self._drifting: set[tuple[int, str, int]] = set()
         self._finished = False
 
@@ -111,6 +113,8 @@ class Session:
 
     def feed(self, item: Item) -> None:
         """Take in one chunk, event or damaged place."""
+        if self._picture is not None:
+            self._picture.take(item)
         if isinstance(item, Chunk):
             if len(item):
                 self._chunk(item)
@@ -276,7 +280,14 @@ class Session:
                 check.finish()
         findings = self.findings()
         return Result(
-            self.contract, self._check_runs(), findings, self._stats(), self._sensitivity(), self._series(findings)
+            self.contract,
+            self._check_runs(),
+            findings,
+            self._stats(),
+            self._sensitivity(),
+            self._series(findings),
+            self._samples(findings),
+            self._picture.marks() if self._picture is not None else (),
         )
 
     def _all_checks(self) -> Iterable[Check]:
@@ -325,26 +336,35 @@ class Session:
         return Sensitivity(relative, absolute, sentence)
 
     def _series(self, findings: tuple[Finding, ...]) -> tuple[Series, ...]:
-        """The curves of the lowest rank and of the first rank with a finding."""
-        if not self._workers:
-            return ()
-        shown = {min(self._workers)}
+        """The curves of the workers that a report shows."""
         first_bad: dict[tuple[int, str], int] = {}
         for f in findings:
-            if f.slug == "drift" and f.first_step is not None:
+            if f.slug == Drift.slug and f.first_step is not None:
                 for rank in f.ranks or ((f.rank,) if f.rank is not None else ()):
                     first_bad.setdefault((rank, str(f.details.get("column", ""))), f.first_step)
-                shown.add(min(f.ranks, default=f.rank if f.rank is not None else min(shown)))
         result = []
-        for rank in sorted(shown):
+        for rank in self._shown(findings):
             worker = self._workers[rank]
             for name in self._book.columns(rank):
-                kept = self._book.kept(rank, name)
-                t, observed = kept[:, FIELDS.index("t")], kept[:, FIELDS.index("observed")]
+                kept, explained = self._book.kept(rank, name)
+                t, update, observed = (kept[:, FIELDS.index(field)] for field in ("t", "update", "observed"))
                 expected = worker.curves[name].at(t) if name in worker.curves else np.full(len(t), np.nan)
+                bad = first_bad.get((rank, name))
                 signal, _, group = name.partition("/")
-                result.append(Series(signal, group, rank, t, observed, expected, first_bad.get((rank, name))))
+                result.append(Series(signal, group, rank, t, observed, expected, bad, update, explained))
         return tuple(result)
+
+    def _samples(self, findings: tuple[Finding, ...]) -> tuple[Samples, ...]:
+        """Loss, gradient norm and validations of the workers that a report shows."""
+        if self._picture is None:
+            return ()
+        return tuple(Samples(*sample) for sample in self._picture.samples(self._shown(findings)))
+
+    def _shown(self, findings: tuple[Finding, ...]) -> list[int]:
+        """The lowest rank, and the lowest of every finding that concerns some workers only."""
+        shown = {min(self._workers)} if self._workers else set()
+        named = (f.ranks or ((f.rank,) if f.rank is not None else ()) for f in findings)
+        return sorted(shown | {min(ranks) for ranks in named if ranks} & set(self._workers))
 
     # -- diagnosis ----------------------------------------------------------------------------------
 

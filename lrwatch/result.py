@@ -10,6 +10,7 @@ from typing import Any, Literal
 from lrwatch.contract.model import Contract
 from lrwatch.findings import Finding, Severity, worst
 from lrwatch.schedules.base import FloatArray
+from lrwatch.trace.picture import Mark
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 
@@ -39,7 +40,11 @@ class Sensitivity:
 
 @dataclass(frozen=True)
 class Series:
-    """A curve for plotting: float64[m] each, m bounded, the worst rows kept; ``expected`` is NaN without a promise."""
+    """A curve for plotting: float64[m] each, m bounded, the worst rows kept; ``expected`` is NaN without a promise.
+
+    ``update`` are the steps of the rows. ``explained`` is the expected curve transformed by the named cause, NaN in
+    segments without one. Where ``update`` goes back, a rolled-back run did those steps again.
+    """
 
     signal: str
     group: str
@@ -48,6 +53,19 @@ class Series:
     observed: FloatArray
     expected: FloatArray
     first_bad: int | None = None
+    update: FloatArray | None = None
+    explained: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A recorded column for plotting, ``loss``, ``grad_norm`` or ``validation/<metric>``: float64[m] each, m bounded,
+    the extremes kept."""
+
+    name: str
+    rank: int
+    update: FloatArray
+    value: FloatArray
 
 
 @dataclass(frozen=True)
@@ -75,6 +93,8 @@ class Result:
     stats: Stats
     sensitivity: Sensitivity | None = None
     series: tuple[Series, ...] = ()
+    samples: tuple[Samples, ...] = ()
+    marks: tuple[Mark, ...] = ()
 
     def verdict(self, fail_on: Severity = Severity.error) -> Verdict:
         """``fail``: a finding at or above ``fail_on`` · ``inconclusive``: nothing ran, or the promise itself could not

@@ -66,9 +66,17 @@ class Casebook:
         """The columns remembered of one worker."""
         return list(dict.fromkeys(column for r, column, _ in self._sketches if r == rank))
 
-    def kept(self, rank: int, column: str) -> FloatArray:
-        """Kept rows of one column over all segments, float64[m, len(FIELDS)]."""
-        return np.concatenate([s.rows() for (r, c, _), s in self._sketches.items() if (r, c) == (rank, column)])
+    def kept(self, rank: int, column: str) -> tuple[FloatArray, FloatArray]:
+        """Kept rows of one column over all segments, float64[m, len(FIELDS)], and what the causes named so far
+        predict for them, float64[m], NaN where none is."""
+        kept = {key: s.rows() for key, s in self._sketches.items() if key[:2] == (rank, column)}
+        return np.concatenate([*kept.values()]), np.concatenate([self._predicted(*part) for part in kept.items()])
+
+    def _predicted(self, key: tuple[int, str, int], kept: FloatArray) -> FloatArray:
+        _, known = self._diagnoses.get(key, (0, None))
+        if known is None or known.hypothesis is None:
+            return np.full(len(kept), np.nan)
+        return known.hypothesis.predict(Rows.of(kept).shifted(known.shift))
 
     def diagnose(
         self, question: Question, curves: Mapping[str, Curve], source: str, facts: Facts, place: Place
