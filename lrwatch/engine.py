@@ -22,7 +22,7 @@ from lrwatch.checks import checks
 from lrwatch.checks.base import Batch, Check, Context
 from lrwatch.checks.drift import Drift
 from lrwatch.checks.stepping import Stepping
-from lrwatch.contract.clock import positions
+from lrwatch.contract.clock import positions, shown_after
 from lrwatch.contract.hash import Identity, compare
 from lrwatch.contract.model import Contract
 from lrwatch.curve import Curve, Metric
@@ -179,11 +179,10 @@ class Session:
         if self.contract is None:
             return Batch(chunk)
         try:
-            t = positions(self.contract, chunk.columns)
+            where = shown_after if chunk.lr_read == "after" else positions
+            t = where(self.contract, chunk.columns)
         except NotCheckable as e:
             return Batch(chunk, why_no_t=str(e))
-        if chunk.lr_read == "after":
-            t = t + 1.0
         metrics = [Metric(float(t[0]), name, value) for name, value in worker.metrics] if len(t) else []
         worker.metrics.clear()
         expected: dict[str, FloatArray] = {}
@@ -245,7 +244,7 @@ class Session:
                 if name in batch.expected:
                     expected = batch.expected[name]
                     expectations[name] = float(expected[-1])
-                    ratio = max(ratio, abs(values[name] - expectations[name]) / worker.peaks[name])
+                    ratio = max(ratio, abs(values[name] - expectations[name]) / (worker.peaks[name] or 1.0))
                     with np.errstate(invalid="ignore", divide="ignore"):
                         deviation = np.abs(observed - expected) / kept.allowed(expected)
                 columns = (t, steps, observed, kept.absolute, kept.relative, kept.digits, deviation, sched, attempt)

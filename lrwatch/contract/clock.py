@@ -29,6 +29,26 @@ def positions(contract: Contract, columns: Mapping[str, NDArray[Any]]) -> FloatA
     return steps if ticks == 1 else steps * ticks
 
 
+def shown_after(contract: Contract, columns: Mapping[str, NDArray[Any]]) -> FloatArray:
+    """t, float64[n], whose value rows show that read the learning rate after the scheduler's step: the next update's.
+
+    Raises:
+        NotCheckable: where the next update stands cannot be told from this row.
+    """
+    next_row = {name: columns[name] + 1 for name in ("update", "attempt") if name in columns}
+    axis = contract.clock.axis
+    recorded = {"epoch": "epoch", "sample": "samples", "token": "tokens", "round": "round"}.get(axis, "")
+    derivable = contract.batch.steps_per_epoch if axis == "epoch" else contract.batch.size or contract.batch.ramp
+    if axis in ("update", "attempt") or (derivable and axis in ("epoch", "sample") and recorded not in columns):
+        return positions(contract, next_row)
+    if axis == "sample" and contract.batch.size and not contract.batch.ramp:
+        return positions(contract, {**next_row, "samples": columns["samples"] + contract.batch.size})
+    raise NotCheckable(
+        f"the learning rate was read after scheduler.step(), and how many {axis}s the next update comes at is not known: "
+        "read it before, or use a clock that counts updates"
+    )
+
+
 def _steps(contract: Contract, columns: Mapping[str, NDArray[Any]]) -> FloatArray:
     """Steps of the axis before each row, float64[n]."""
     axis, batch = contract.clock.axis, contract.batch
