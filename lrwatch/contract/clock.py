@@ -44,7 +44,7 @@ def shown_after(contract: Contract, columns: Mapping[str, NDArray[Any]]) -> Floa
     if axis == "sample" and contract.batch.size and not contract.batch.ramp:
         return positions(contract, {**next_row, "samples": columns["samples"] + contract.batch.size})
     raise NotCheckable(
-        f"the learning rate was read after scheduler.step(), and how many {axis}s the next update comes at is not known: "
+        f"the learning rate was read after scheduler.step(), and where the next update stands in {axis}s is unknown: "
         "read it before, or use a clock that counts updates"
     )
 
