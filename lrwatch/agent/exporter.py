@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 
@@ -99,6 +99,10 @@ class Exporter:
                 self._write_target(self._target)
             except OSError as error:
                 self.problems.append(f"{self._target}: cannot be written ({_reason(error)}): no discovery by file")
+
+    def text(self) -> bytes:
+        """What a scrape would get now."""
+        return generate_latest(self._registry)
 
     @property
     def url(self) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from lrwatch.agent.goal import Progress
 from lrwatch.contract.model import Contract
 from lrwatch.engine import Newest
 from lrwatch.findings import Finding, Severity
@@ -112,6 +113,7 @@ class Meters:
         self._seconds = Buckets(catalogue[f"{PREFIX}step_seconds"].buckets)
         self._ratios = Buckets(catalogue[f"{PREFIX}grad_norm_baseline_ratio"].buckets)
         self._validations: dict[str, float] = {}
+        self.goal = Progress(contract.goal if contract else None)
         self._checkpoints = {"true": 0, "false": 0}
         self._checkpoint_ts: float | None = None
         self._state = "starting"
@@ -177,6 +179,7 @@ class Meters:
             for name, value in metrics.items() if isinstance(metrics, Mapping) else ():
                 if isinstance(value, (int, float)):
                     self._validations[str(name)] = float(value)
+                    self.goal.take(str(name), float(value))
         elif event.kind == "checkpoint":
             self._checkpoints["true" if event.fields.get("scheduler_state") else "false"] += 1
             self._checkpoint_ts = event.ts

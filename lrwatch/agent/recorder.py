@@ -21,26 +21,11 @@ from collections.abc import Callable, Mapping, Sequence
 from time import time
 from typing import Any, Final
 
-from lrwatch.agent.notes import (
-    ATTEMPT,
-    SCHED,
-    SKIPPED,
-    UPDATE,
-    VALUES,
-    Columns,
-    Item,
-    Later,
-    Note,
-    describe,
-    dtype,
-    plain,
-)
+from lrwatch.agent.notes import ATTEMPT, UPDATE, VALUES, Columns, Later, Note, describe, dtype, plain
 from lrwatch.agent.origin import Origin
+from lrwatch.agent.outgoing import CAPACITY, Outgoing
 from lrwatch.agent.skips import skip_evidence
-from lrwatch.agent.waiting import Held, Waiting, truth
 
-CAPACITY: Final = 65536
-"""Rows that fit into the ring; the worker empties it several times a second."""
 PATIENCE: Final = 3
 """Calls of ``step`` without a hook after which the hook is taken for dead."""
 
@@ -53,7 +38,7 @@ class NoScheduler:
     last_epoch = None
 
 
-class Recorder:
+class Recorder(Outgoing):
     """Reads one optimizer.
 
     Args:
@@ -65,10 +50,9 @@ class Recorder:
 
     # Slots, because an object with more than thirty attributes loses the interpreter's fast way to them.
     __slots__ = (
-        "_after", "_capacity", "_companions", "_device", "_early", "_found_inf", "_fused", "_handle", "_idle",
-        "_idle_said", "_lag", "_locate", "_name", "_odd", "_open", "_optimizer", "_patience", "_position", "_scaler",
-        "_sched", "_scheduler", "_single", "_tensor", "_unusual", "_waiting", "_width", "attempt", "closed", "dropped",
-        "errors", "micros", "notices", "ring", "started",
+        "_after", "_companions", "_device", "_early", "_found_inf", "_fused", "_handle", "_idle", "_idle_said",
+        "_locate", "_name", "_open", "_optimizer", "_patience", "_position", "_scaler", "_sched", "_scheduler",
+        "_single", "_tensor", "_unusual", "_width", "closed", "errors", "micros", "notices", "started",
     )  # fmt: skip
 
     def __init__(
@@ -83,17 +67,15 @@ class Recorder:
         accumulate: int | None = None,
         capacity: int = CAPACITY,
     ):
-        self.ring: deque[Item] = deque()
+        super().__init__(capacity)
         self.notices: deque[str] = deque()
-        self.attempt = 0
-        self._lag = 0  # attempts that were skipped: update = attempt - lag
         self.micros: int | None = None
-        self.dropped = self.errors = 0
+        self.errors = 0
         self.started = self.closed = False
         self._optimizer, self._scheduler = optimizer, scheduler
         self._scaler = scaler if scaler is not None and getattr(scaler, "is_enabled", lambda: True)() else None
         self._position: Any = NoScheduler if scheduler is None else scheduler
-        self._name, self._companions, self._locate, self._capacity = name, companions, locate, capacity
+        self._name, self._companions, self._locate = name, companions, locate
         self._device: Any = None
         self._tensor: Any = NoScheduler
         if "torch" in sys.modules:
@@ -105,9 +87,7 @@ class Recorder:
         self._sched: Any = None
         self._fused = bool(getattr(optimizer, "_step_supports_amp_scaling", False))
         self._found_inf: Any = None
-        self._odd = False  # this row, or one before it, needs more than an append
         self._unusual = True  # the next hook finds something to do first
-        self._waiting = Waiting()
         self._early: list[Note] = []
         self._idle: list[list[Any]] = []
         self._idle_said = False
@@ -165,8 +145,8 @@ class Recorder:
                 attempt - self._lag, attempt, self.micros, self._sched, time(),
                 loss, grad_norm, epoch, samples, tokens, None, values,
             )  # fmt: skip
-            if self._odd:
-                self._hold(list(row))
+            if self.odd:
+                self._out(list(row))
             elif len(self.ring) < self._capacity:
                 self.ring.append(row)
             else:
@@ -175,11 +155,6 @@ class Recorder:
             self.errors += 1
 
     # -- rare calls -------------------------------------------------------------------------------------
-
-    @property
-    def update(self) -> int:
-        """Applied updates so far, as far as it is known which were skipped."""
-        return self.attempt - self._lag
 
     def micro(self) -> None:
         """Count one backward pass."""
@@ -197,7 +172,7 @@ class Recorder:
                     container[key] = copy.value if copy.settled(wait=True) else None
                 self._early.append(note)
                 return
-            self._waiting.note(note, later)
+            self.between(note, later)
             self._release()
         except Exception:
             self.errors += 1
@@ -228,7 +203,7 @@ class Recorder:
                 self._fall_back()
             self._start()
             self._release(wait=True)
-            self._put(Note("end", self.update, time(), {"outcome": outcome}))
+            self.put(Note("end", self.update, time(), {"outcome": outcome}))
         except Exception:
             self.errors += 1
         self.closed = self._unusual = True
@@ -237,7 +212,7 @@ class Recorder:
         """In a forked child: record nothing, keep nothing."""
         self.closed = self._unusual = True
         self._open = None
-        for kept in (self.ring, self.notices, self._waiting, self._early, self._idle):
+        for kept in (self.ring, self.notices, self._queue, self._early, self._idle):
             kept.clear()
 
     def names(self) -> tuple[str, ...]:
@@ -260,19 +235,22 @@ class Recorder:
         self._handle = register(self.before_update)
 
     def _start(self) -> None:
+        """The first segment; what waits for a device comes after it."""
         if self.started:
             return
         origin = self._locate()
         if origin.sentence:
             self.notices.append(origin.sentence)
+        waiting, self._queue = self._queue, deque()
         self._begin(origin)
         for note in self._early:
             note.update = self.update
-            self._put(note)
+            self.put(note)
         self._early.clear()
+        self._queue = waiting
 
     def _begin(self, origin: Origin) -> None:
-        self.attempt, self._lag = origin.attempt, origin.attempt - origin.update
+        self.count_from(origin.update, origin.attempt)
         if origin.micro is not None:
             self.micros = origin.micro
         self._segment(origin)
@@ -290,14 +268,13 @@ class Recorder:
         }
         if self.micros is not None:
             fields["micro"] = self.micros
-        kind = "resume" if self.started else "start"
-        self._put(Note(kind, origin.update, time(), fields))
+        self.between(Note("resume" if self.started else "start", origin.update, time(), fields))
         self._regroup(groups)
 
     def _regroup(self, groups: Sequence[Group]) -> None:
         self._width, self._single = len(groups), len(groups) == 1 and not self._companions
         names = self.names()
-        self._put(Columns(tuple(f"{signal}/{name}" for signal in ("lr", *self._companions) for name in names)))
+        self.between(Columns(tuple(f"{signal}/{name}" for signal in ("lr", *self._companions) for name in names)))
 
     # -- reading ------------------------------------------------------------------------------------------
 
@@ -316,7 +293,7 @@ class Recorder:
             if isinstance(x, self._tensor):
                 x = self._device.read(x)
                 if x.__class__ is not float and x is not None:
-                    self._odd = True
+                    self.odd = True
                 return x
             if x is None:
                 return None
@@ -332,7 +309,7 @@ class Recorder:
         found = getattr(optimizer, "found_inf", None)
         if found is not None:
             found = self._value(found)
-            self._odd = self._odd or bool(found)
+            self.odd = self.odd or bool(found)
         self._found_inf = found
 
     # -- odd rows -----------------------------------------------------------------------------------------
@@ -365,8 +342,13 @@ class Recorder:
             return
         row = [0, 0, self.micros, self._position.last_epoch, time(), *given, None, None]
         if self._scaler is not None and not self._after:
-            self._hold(row, skip_evidence(self._scaler, self._optimizer, self._value))
-            return
+            self._start()
+            self._out(row, skip_evidence(self._scaler, self._optimizer, self._value))
+        else:
+            self._undecided(row)
+
+    def _undecided(self, row: list[Any]) -> None:
+        """A step without a hook, that no loss scaler accounts for."""
         groups = self._optimizer.param_groups
         if self._after:
             self._start()
@@ -375,10 +357,7 @@ class Recorder:
         row[VALUES] = self._read(groups)
         if self._after:
             self._count(row)
-        else:
-            self._wait_for_hook(row)
-
-    def _wait_for_hook(self, row: list[Any]) -> None:
+            return
         self._idle.append(row)
         self._unusual = True
         if len(self._idle) >= self._patience:
@@ -403,44 +382,15 @@ class Recorder:
         """A row without a hook is an update after all."""
         row[UPDATE], row[ATTEMPT] = self.update, self.attempt
         self.attempt += 1
-        self._hold(row)
+        self._out(row)
 
-    def _hold(self, row: list[Any], evidence: Any = None) -> None:
-        """Queue a row that needs more than an append, and let out what can go."""
-        self._waiting.row(row, self._found_inf, evidence)
+    def _out(self, row: list[Any], evidence: Any = None) -> None:
+        """A row that needs more than an append."""
+        self.hold(row, self._found_inf, evidence)
         self._found_inf = None
         self._release()
 
     def _release(self, wait: bool = False) -> None:
-        for held in self._waiting.ready(wait):
-            self._let_out(held)
-        self._odd = len(self._waiting) > 0 or (self._odd and self._open is not None)
-
-    def _let_out(self, held: Held) -> None:
-        item = held.item
-        if isinstance(item, Note):
-            self._put(item)
-            return
-        if held.evidence is not None:
-            if not truth(held.evidence):
-                item[VALUES] = self._read(self._optimizer.param_groups)
-                self._wait_for_hook(item)
-                return
-            self._start()
-            behind = self._waiting.numbered()
-            item[UPDATE], item[ATTEMPT] = self.update - behind, self.attempt - behind
-            item[SCHED], item[SKIPPED] = None, 1  # the scheduler stands where it was after this attempt
-            self.attempt += 1
-            self._lag += 1
-            self._waiting.renumber(0, 1)
-        elif held.found_inf is not None and truth(held.found_inf):
-            item[SKIPPED] = 1
-            self._lag += 1
-            self._waiting.renumber(-1, 0)
-        self._put(tuple(item))
-
-    def _put(self, item: Item) -> None:
-        if len(self.ring) < self._capacity or not isinstance(item, tuple):
-            self.ring.append(item)
-        else:
-            self.dropped += 1
+        for row in self.release(wait):
+            self._undecided(row)
+        self.odd = len(self._queue) > 0 or (self.odd and self._open is not None)

@@ -107,8 +107,13 @@ class Watch:
         self._parts.recorder.event(kind, fields)
 
     def state_dict(self) -> dict[str, Any]:
-        """The counters, as plain data for a checkpoint."""
-        at = self._parts.recorder.position()
+        """The counters, as plain data for a checkpoint. Waits for values that are on their way from a device."""
+        recorder = self._parts.recorder
+        try:
+            at = recorder.position()
+        except Exception as error:
+            self._parts.worker.trouble("state_dict", error)
+            at = Origin(recorder.update, recorder.attempt, "state", recorder.micros)
         return {"lrwatch": 1, "run": self.run_id, "update": at.update, "attempt": at.attempt, "micro": at.micro}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -117,7 +122,10 @@ class Watch:
         if not all(isinstance(n, int) and n >= 0 for n in counts):
             self._parts.worker.trouble("load_state_dict", "this is no state of a watch; it is ignored")
         elif self._parts.recorder.started:
-            self._parts.recorder.restart(Origin(state["update"], state["attempt"], "state", state.get("micro")))
+            try:
+                self._parts.recorder.restart(Origin(state["update"], state["attempt"], "state", state.get("micro")))
+            except Exception as error:
+                self._parts.worker.trouble("load_state_dict", error)
         else:
             self._parts.locator.state = dict(state)
 

@@ -42,6 +42,7 @@ def document(
         "outcome": outcome,
         "verdict": result.verdict() if result else None,
         "attempt": worker.meters.attempt,
+        "segment": worker.segment,
         "origin": worker.origin,
         "rows": worker.rows,
         "first_update": worker.first_update,
@@ -51,6 +52,8 @@ def document(
         "dropped_rows": worker.dropped,
         "agent_errors": worker.errors,
         "gpu_seconds": worker.meters.gpu_seconds(),
+        "cost": vars(contract.cost) if contract and contract.cost else None,
+        "goal": worker.meters.goal.document(),
         "started": started,
         "ended": ended,
     }

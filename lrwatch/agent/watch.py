@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lrwatch.agent import arguments, process, summary
+from lrwatch.agent import publish as publishing
 from lrwatch.agent.announce import say
 from lrwatch.agent.exporter import Exporter
 from lrwatch.agent.meters import Meters
@@ -50,6 +51,7 @@ def watch(
     on_finding: Callable[[Finding], object] | None = None,
     fail_on: str | Severity | None = None,
     group_names: Sequence[str] | None = None,
+    publish: bool | None = None,
 ) -> Watch:
     """Record what an optimizer uses, judge it while it happens, and serve metrics.
 
@@ -67,6 +69,8 @@ def watch(
         on_finding: called once with each new finding, from the worker's thread.
         fail_on: ``info``, ``warning`` or ``error``: ``close`` raises ``TrainingContractBroken`` from this severity on.
         group_names: names of the parameter groups in order; default: ``group["name"]``, else the index.
+        publish: leave the metrics in the run directory for ``lrwatch ops node``, which then serves the workers of a
+            machine on one port; this one's own port is not announced. Default: whether LRWATCH_PUBLISH is set.
 
     Raises:
         ContractError: the contract cannot be used.
@@ -110,7 +114,8 @@ def watch(
     assembler = Assembler(
         rank=identity.rank, world=identity.world, segment=segment, accumulate=accumulate, about=about
     )
-    spent = summary.read(directory, identity.rank).get("gpu_seconds")
+    earlier = summary.read(directory, identity.rank)
+    spent = earlier.get("gpu_seconds")
     meters = Meters(
         rank=identity.rank,
         world=identity.world,
@@ -118,12 +123,17 @@ def watch(
         contract=promised,
         gpu_seconds=spent if isinstance(spent, float) else 0.0,
     )
+    meters.goal.restore(earlier)
     silent = promised is not None and promised.recording.ranks == "rank0" and identity.rank != 0
     writer = None if silent else partial(TraceWriter, directory, identity.rank)
     worker = Worker(recorder, assembler, Session(promised, live=True), meters, writer, on_finding)
+    published = publishing.asked_for(publish)
+    announced = None if published else directory
     exporter = Exporter(
-        lambda: worker.snapshot, run_id=run, rank=identity.rank, host=host, port=port, run_dir=directory
+        lambda: worker.snapshot, run_id=run, rank=identity.rank, host=host, port=port, run_dir=announced
     )
+    if published:
+        worker.publisher = publishing.Publisher(directory, identity.rank, exporter.text)
     parts = Parts(inner, promised, identity, locator, recorder, worker, exporter, least)
     return Watch(run, directory, parts)
 

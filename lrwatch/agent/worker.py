@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 from lrwatch.agent.announce import Announcer, say
 from lrwatch.agent.meters import Meters, Snapshot
+from lrwatch.agent.publish import Publisher
 from lrwatch.agent.recorder import Recorder
 from lrwatch.agent.rows import Assembler
 from lrwatch.engine import Newest, Result, Session
@@ -67,6 +68,8 @@ class Worker:
         self.first_update: int | None = None
         self.last_update: int | None = None
         self.origin: str | None = None
+        self.segment: int | None = None
+        self.publisher: Publisher | None = None
         self.findings: tuple[Finding, ...] = ()
         self.result: Result | None = None
         self.snapshot: Snapshot = meters.snapshot(None, 0, 0)
@@ -127,7 +130,7 @@ class Worker:
             self.meters.found(self.findings)
         self._announcer.take(self.findings, last=True)
         self._write_on(None)
-        self._attempt("the agent's worker failed", self._publish)
+        self._attempt("the agent's worker failed", self._publish, True)
 
     def turn(self) -> None:
         """Everything that happened since the last turn."""
@@ -153,7 +156,7 @@ class Worker:
             self._attempt("the agent's worker failed", self.meters.chunk, item)
         else:
             if item.kind in ("start", "resume"):
-                self.origin = item.fields["origin"]
+                self.origin, self.segment = item.fields["origin"], item.segment
                 self._write_on(item.segment)
             self._attempt("the agent's worker failed", self.meters.event, item)
         if self._writer is not None:
@@ -182,9 +185,11 @@ class Worker:
         if self._on_finding is not None:
             self._attempt("on_finding failed", self._on_finding, finding)
 
-    def _publish(self) -> None:
+    def _publish(self, ended: bool = False) -> None:
         newest: Newest | None = self._session.newest(self._assembler.rank)
         self.snapshot = self.meters.snapshot(newest, self._recorder.dropped, self.errors)
+        if self.publisher is not None:
+            self._attempt("the snapshot cannot be published", self.publisher.publish, ended)
 
     def _attempt(self, what: str, function: Callable[..., Any], *args: Any) -> Any:
         try:

@@ -12,6 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lrwatch.agent import device
+from lrwatch.agent.origin import Origin
 from lrwatch.agent.recorder import Recorder
 from tests.agent.helpers import Training, notes, rows
 
@@ -104,6 +105,27 @@ def test_a_tensor_learning_rate_is_copied_too(gpu: Module, record: Make) -> None
     recorder.before_update(training.optimizer, (), {})
     recorder.step()
     assert [r["lr/0"] for r in rows(recorder)] == [0.5, 0.25]
+
+
+def test_rows_that_wait_keep_their_columns_when_a_group_is_added(gpu: Module, training: Training, record: Make) -> None:
+    recorder = record(training.optimizer)
+    train(training, recorder, [1.0])
+    training.optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(1))], "lr": 0.7})
+    train(training, recorder, [2.0])
+    gpu.arrived = True
+    train(training, recorder, [3.0])
+    assert [(r["lr/0"], r.get("lr/1")) for r in rows(recorder)] == [(0.1, None), (0.1, 0.7), (0.1, 0.7)]
+
+
+def test_a_restart_comes_after_the_rows_that_wait(gpu: Module, training: Training, record: Make) -> None:
+    recorder = record(training.optimizer)
+    train(training, recorder, [1.0, 2.0])
+    recorder.restart(Origin(0, 0, "state"))
+    train(training, recorder, [3.0])
+    recorder.close("finished")
+    kinds = ["row" if isinstance(item, tuple) else getattr(item, "kind", "columns") for item in recorder.ring]
+    assert kinds == ["start", "columns", "row", "row", "resume", "columns", "row", "end"]
+    assert [r["update"] for r in rows(recorder)] == [0, 1, 0]
 
 
 def test_values_of_events_are_filled_in_when_they_arrive(gpu: Module, training: Training, record: Make) -> None:

@@ -1,0 +1,138 @@
+"""The way from the training thread to the worker: numbering, order, and waiting for devices.
+
+A row counts as an applied update when it is made. A fused optimizer, or a loss scaler on a device, may say only later
+that it was skipped: then the rows behind it, which wait as well, get other numbers.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lrwatch.agent.notes import ATTEMPT, SCHED, SKIPPED, UPDATE, VALUES, Columns, Item, Later, Note, on_its_way
+
+CAPACITY: Final = 65536
+"""Rows that fit into the ring; the worker empties it several times a second."""
+MOST_WAITING: Final = 4096
+"""How many may wait for a device; then the oldest is waited for."""
+
+
+@dataclass
+class Held:
+    """One that waits.
+
+    Attributes:
+        item: a row that is still a list, or what stands between rows. later: its values that are on their way.
+        found_inf: what told a fused optimizer to skip, if it was told anything.
+        evidence: for a ``step`` without a hook: not zero if the update was skipped. Such a row has no numbers yet.
+    """
+
+    item: list[Any] | Note | Columns
+    later: Sequence[Later] = ()
+    found_inf: Any = None
+    evidence: Any = None
+
+    def settled(self, wait: bool) -> bool:
+        """Whether everything has arrived."""
+        copies = [*(copy for _, _, copy in self.later), self.found_inf, self.evidence]
+        return all(copy.settled(wait) for copy in copies if on_its_way(copy))
+
+    @property
+    def numbered(self) -> bool:
+        """Whether it is a row that counted as an update when it was made."""
+        return isinstance(self.item, list) and self.evidence is None
+
+
+class Outgoing:
+    """The ring, the counters, and the queue of what waits."""
+
+    __slots__ = ("_capacity", "_lag", "_queue", "attempt", "dropped", "odd", "ring")
+
+    def __init__(self, capacity: int = CAPACITY):
+        self.ring: deque[Item] = deque()
+        self.attempt = 0
+        self._lag = 0  # attempts that were skipped: update = attempt - lag
+        self.dropped = 0
+        self.odd = False  # the next row, or one before it, needs more than an append
+        self._capacity = capacity
+        self._queue: deque[Held] = deque()
+
+    @property
+    def update(self) -> int:
+        """Applied updates so far, as far as it is known which were skipped."""
+        return self.attempt - self._lag
+
+    def count_from(self, update: int, attempt: int) -> None:
+        """Go on from other counters."""
+        self.attempt, self._lag = attempt, attempt - update
+
+    def put(self, item: Item) -> None:
+        """Into the ring; a row for which there is no room is counted instead."""
+        if len(self.ring) < self._capacity or not isinstance(item, tuple):
+            self.ring.append(item)
+        else:
+            self.dropped += 1
+
+    def between(self, item: Note | Columns, later: Sequence[Later] = ()) -> None:
+        """What stands between rows: out, or behind those that wait."""
+        if self._queue or later:
+            self._queue.append(Held(item, later))
+        else:
+            self.put(item)
+
+    def hold(self, row: list[Any], found_inf: Any = None, evidence: Any = None) -> None:
+        """A row that needs more than an append; ``release`` lets it out."""
+        later: list[Later] = [(row, i, x) for i, x in enumerate(row[:VALUES]) if on_its_way(x)]
+        if row[VALUES] is not None:
+            values = row[VALUES] = list(row[VALUES])
+            later += [(values, i, x) for i, x in enumerate(values) if on_its_way(x)]
+        self._queue.append(Held(row, later, found_inf, evidence))
+
+    def release(self, wait: bool = False) -> list[list[Any]]:
+        """Let out, in order, what has everything; ``wait`` waits for all.
+
+        Returns the rows without a hook that were no skipped updates either; what they were is not decided here.
+        """
+        undecided = []
+        queue = self._queue
+        while queue and queue[0].settled(wait or len(queue) > MOST_WAITING):
+            held = queue.popleft()
+            for container, key, copy in held.later:
+                container[key] = copy.value
+            item = held.item
+            if not isinstance(item, list):
+                self.put(item)
+            elif held.evidence is not None and not truth(held.evidence):
+                undecided.append(item)
+            else:
+                self._number(item, held)
+                self.put(tuple(item))
+        return undecided
+
+    def _number(self, row: list[Any], held: Held) -> None:
+        if held.evidence is not None:
+            behind = sum(h.numbered for h in self._queue)
+            row[UPDATE], row[ATTEMPT] = self.update - behind, self.attempt - behind
+            row[SCHED], row[SKIPPED] = None, 1  # the scheduler was read after the attempt
+            self.attempt += 1
+            self._lag += 1
+            self._renumber(0, 1)
+        elif held.found_inf is not None and truth(held.found_inf):
+            row[SKIPPED] = 1
+            self._lag += 1
+            self._renumber(-1, 0)
+
+    def _renumber(self, updates: int, attempts: int) -> None:
+        for held in self._queue:
+            if isinstance(held.item, Note):
+                held.item.update += updates
+            elif isinstance(held.item, list) and held.numbered:
+                held.item[UPDATE] += updates
+                held.item[ATTEMPT] += attempts
+
+
+def truth(value: Any) -> bool:
+    """Whether a number, or the number that a settled copy holds, is not zero."""
+    return bool(value.value if on_its_way(value) else value)
