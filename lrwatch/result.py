@@ -102,10 +102,10 @@ class Result:
         highest = worst(self.findings)
         if highest is not None and highest >= fail_on:
             return "fail"
-        ran = {c.slug: c for c in self.checks if c.status == "ran"}
-        if not ran:
+        if all(c.status == "not_checked" for c in self.checks):
             return "inconclusive"
-        if self.contract is not None and ("drift" not in ran or ran["drift"].why):
+        promise = [c for c in self.checks if c.slug == "drift"]  # none where only other checks were asked for
+        if self.contract is not None and any(c.status == "not_checked" or c.why for c in promise):
             return "inconclusive"
         return "pass"
 
@@ -121,7 +121,9 @@ def merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 def _cause_key(f: Finding) -> Any:
     if f.cause is None:
         return None
-    return (f.cause.name, tuple(sorted((k, str(v)) for k, v in f.cause.params.items())), f.cause.confidence)
+    params = tuple(sorted((k, str(v)) for k, v in f.cause.params.items()))
+    where = f.first_step if f.cause.name == "unexplained" else None  # two that nobody can explain may be two troubles
+    return (f.cause.name, params, f.cause.confidence, where)
 
 
 def _collect(findings: list[Finding], key: Any) -> list[list[Finding]]:
@@ -143,15 +145,17 @@ def _span(fs: list[Finding]) -> dict[str, Any]:
 
 def _over_ranks(findings: list[Finding]) -> list[Finding]:
     result = []
-    for fs in _collect(
-        findings, lambda f: (f.code, f.severity, f.signal, f.group, f.details.get("kind"), f.first_step, _cause_key(f))
-    ):
+    for fs in _collect(findings, _at_one_step):
         ranks = sorted({r for f in fs for r in (f.ranks or (() if f.rank is None else (f.rank,)))})
         one = len(ranks) == 1
         result.append(
             replace(fs[0], rank=ranks[0] if one else None, ranks=tuple(ranks), **_span(fs)) if ranks else fs[0]
         )
     return result
+
+
+def _at_one_step(f: Finding) -> Any:
+    return (f.code, f.severity, f.signal, f.optimizer, f.group, f.details.get("kind"), f.first_step, _cause_key(f))
 
 
 def _over_groups(findings: list[Finding]) -> list[Finding]:
@@ -164,20 +168,29 @@ def _over_groups(findings: list[Finding]) -> list[Finding]:
             else id(f)
         ),
     ):
-        groups = [f.group for f in fs if f.group is not None]
+        groups = [_full_name(f) for f in fs if f.group is not None]
         if len(groups) <= 1:
             result.extend(fs)
             continue
-        details = {**fs[0].details, "groups": groups}
-        result.append(replace(fs[0], group=None, details=MappingProxyType(details), **_span(fs)))
+        details = MappingProxyType({**fs[0].details, "groups": groups})
+        optimizer = fs[0].optimizer if len({f.optimizer for f in fs}) == 1 else None
+        result.append(replace(fs[0], optimizer=optimizer, group=None, details=details, **_span(fs)))
     return result
+
+
+def _full_name(f: Finding) -> str:
+    return f"{f.optimizer}/{f.group}" if f.optimizer is not None else str(f.group)
 
 
 def _over_segments(findings: list[Finding]) -> list[Finding]:
     result = []
     for fs in _collect(
         findings,
-        lambda f: (f.code, f.signal, f.ranks, f.group, _cause_key(f)) if f.cause is not None else id(f),
+        lambda f: (
+            (f.code, f.signal, f.ranks, f.optimizer, f.group, tuple(f.details.get("groups", ())), _cause_key(f))
+            if f.cause is not None
+            else id(f)
+        ),
     ):
         result.append(replace(fs[0], **_span(fs)) if len(fs) > 1 else fs[0])
     return result
