@@ -46,7 +46,7 @@ MakeWatch = Callable[..., Watch]
 def work(settings: Settings, contract: Contract, place: Place, make_watch: MakeWatch) -> int:
     """Train as worker ``place`` until the horizon, the goal or a signal; returns the exit code.
 
-    0 finished or converged · 143, 130 checkpointed because of SIGTERM, SIGINT (128 + signal).
+    0 finished, converged or stopped by ``steps`` · 143, 130 checkpointed because of SIGTERM, SIGINT (128 + signal).
     """
     assert settings.run_dir is not None
     how = behaviour(settings.inject, place.rank, place.world)
@@ -66,7 +66,7 @@ def work(settings: Settings, contract: Contract, place: Place, make_watch: MakeW
             host=settings.host,
             accumulate=mine.accumulate,
         )
-        loop = Loop(settings, contract, place, mine, watch, stop, how)
+        loop = Loop(settings, contract, place, mine, watch, stop, how, saved=folder)
         if seen is not None:
             watch.load_state_dict(seen)
         outcome = "failed"
@@ -80,7 +80,11 @@ def work(settings: Settings, contract: Contract, place: Place, make_watch: MakeW
 
 @dataclass
 class Loop:
-    """One worker's way through the run. ``behaviour`` is right unless a fault was asked for."""
+    """One worker's way through the run.
+
+    Attributes:
+        behaviour: right, unless a fault was asked for. saved: the newest checkpoint, None before the first.
+    """
 
     settings: Settings
     contract: Contract
@@ -217,7 +221,7 @@ class Loop:
 
     def _save(self, suffix: str = "") -> None:
         name = f"update{self.job.counters.update:08d}{suffix}"
-        if self.saved is None or self.saved.name != name:
+        if suffix or self.saved is None or self.saved.name != name:
             state = self.watch.state_dict()
             self.saved = checkpoint.save(self._run_dir, name, self.job, self.place, self.contract, state)
             self.watch.event("checkpoint", scheduler_state=True, path=str(self.saved))

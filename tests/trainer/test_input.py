@@ -127,6 +127,15 @@ def test_resume_without_anything_to_resume_starts(train: Train, run: Runs, capsy
     assert f"train: nothing to resume in {run().path}: starting at update 0" in capsys.readouterr().err
 
 
+def test_a_finished_run_has_nothing_left_to_do(train: Train, run: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    train()
+    written = (run().newest() / "shared.pt").stat().st_mtime_ns
+    assert train(resume=True, quiet=False) == 0
+    assert "train: finished after 8 updates" in capsys.readouterr().err
+    assert run().rows(segment=1) == []
+    assert (run().newest() / "shared.pt").stat().st_mtime_ns == written
+
+
 def test_resume_needs_to_know_what(contract: Contracts) -> None:
     with pytest.raises(LrwatchError) as refused:
         launch(Settings(contract(), resume=True))
