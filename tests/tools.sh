@@ -1,6 +1,7 @@
 #!/bin/sh
 # Puts the programs that judge our rules and configurations into .tools/bin: Prometheus and Alertmanager with their
 # checkers, unpacked from Debian's packages. Nothing is installed, no root is needed, no daemon is started.
+# Where packages can be fetched, the promtool of a later Debian joins them as promtool-next.
 set -eu
 
 programs="prometheus promtool prometheus-alertmanager amtool"
@@ -15,7 +16,38 @@ missing() {  # missing SEARCH_PATH: the programs that are in none of its directo
     done
 }
 
-if [ -z "$(missing "$tools/bin:$PATH")" ]; then exit 0; fi
+next=trixie  # Prometheus 2.53
+fetch_next() {
+    if [ -x "$tools/bin/promtool-next" ] || ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
+        return 0
+    fi
+    mkdir -p "$tools/bin"
+    (
+        work="$(mktemp -d "$tools/fetch.XXXXXX")"
+        trap 'rm -rf "$work"' EXIT
+        cd "$work"
+        mkdir -p lists/partial
+        # The archive that this system uses; where its package lists are absent, nobody knows it before an update.
+        archives() {
+            apt-get indextargets "$@" --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Component: main'
+        }
+        own="-o Dir::State::lists=$work/lists -o Dir::Cache=$work -o APT::Sandbox::User=root"
+        # shellcheck disable=SC2086
+        {
+            archive="$(archives | head -n 1)"
+            if [ -z "$archive" ]; then apt-get update -qq $own; archive="$(archives $own | head -n 1)"; fi
+            echo "fetching promtool-next from the package archive of $next"
+            echo "deb ${archive:?no Debian archive among the package sources} $next main" >sources
+            own="$own -o Dir::Etc::sourcelist=$work/sources -o Dir::Etc::sourceparts=/dev/null"
+            apt-get update -qq $own >log 2>&1 || true  # judged by the download
+            apt-get download -qq $own promtool >>log 2>&1 || { cat log >&2; exit 2; }
+        }
+        dpkg-deb -x promtool_*.deb root
+        mv root/usr/bin/promtool "$tools/bin/promtool-next"
+    )
+}
+
+if [ -z "$(missing "$tools/bin:$PATH")" ]; then fetch_next; exit 0; fi
 if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
     echo "tests/tools.sh: not on PATH:$(missing "$tools/bin:$PATH"); install Prometheus and Alertmanager" \
         "(packages $packages where they exist) and run this again" >&2
@@ -55,3 +87,4 @@ if [ -n "$(missing "$work/root/usr/bin")" ]; then
     exit 2
 fi
 for program in $programs; do mv "root/usr/bin/$program" "$tools/bin/$program"; done
+fetch_next

@@ -182,7 +182,7 @@ def problems(values: Values) -> list[str]:
     budget = 1.0 - values["convergence_objective"]
     for burn in ("burn_fast", "burn_slow"):
         share = values[burn] * budget
-        if share >= 1:
+        if share >= 1 - 1e-9:
             most = f"; below {1 / budget:.3g} it can" if budget else ""
             found.append(
                 f"{burn}: {values[burn]:g} times the {budget:.3g} that the objective of "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lrwatch.ops.rules.base import ACTIVE, RUN, Alert, Group, Record, in_state, recent
 
-ACTIVE_RUN = "run:lrwatch_run_active:max"
+ACTIVE_RUN = "run:lrwatch_run_state:active"
 RATE = "run:lrwatch_steps:rate15m"
 _STATE = f'lrwatch_run_state{{state=~"{ACTIVE}"}}'
 _ENDED = "lrwatch_run_ended_timestamp_seconds"
