@@ -1,7 +1,8 @@
 """The metric catalogue: every series that lrwatch exports, as data.
 
 ``agent.exporter`` renders it, rules and dashboards may name nothing else, and the tests compare all three.
-Every series carries ``run_id`` and ``rank``; what else it carries is in ``labels``.
+Every series of a worker carries ``run_id`` and ``rank``; what else it carries, and all that a series of the ledger
+carries, is in ``labels``.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ METRICS: tuple[Metric, ...] = (
     _m("runs_over_budget_streak", "gauge", "Latest runs in a row over budget.", "experiment", scope="ledger"),
     _m("final_metric_stddev", "gauge", "Spread of the goal metric between runs.", "experiment", scope="ledger"),
     _m("ledger_scan_timestamp_seconds", "gauge", "Unix time when the ledger last read all runs.", scope="ledger"),
-    _m("run_ended_timestamp_seconds", "gauge", "When a run ended; shown for an hour.", scope="ledger"),
+    _m("run_ended_timestamp_seconds", "gauge", "When a run ended; shown for an hour.", "run_id", scope="ledger"),
 )
 
 
