@@ -1,10 +1,11 @@
-"""``lrwatch ops``: alert rules, the local stack, silences."""
+"""``lrwatch ops``: alert rules, the workers of a machine, the local stack, silences."""
 
 from __future__ import annotations
 
 import click
 
 from lrwatch.cli import base
+from lrwatch.cli._ops_node import node
 from lrwatch.cli._ops_rules import rules
 
 
@@ -14,5 +15,6 @@ def ops() -> None:
 
 
 ops.add_command(rules)
+ops.add_command(node)
 
 COMMAND = ops
