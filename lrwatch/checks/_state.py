@@ -47,7 +47,8 @@ def unpack(data: Any) -> Any:
         return [unpack(v) for v in data]
     if not isinstance(data, dict):
         return data
-    kind, of = str(data.get(_KIND)), data.get("of")
+    kind: str = str(data.get(_KIND))
+    of: Any = data.get("of")
     if kind == "array":
         return np.array(of, dtype=data["dtype"])
     if kind in ("tuple", "set", "frozenset"):

@@ -288,3 +288,18 @@ def test_columns_may_come_and_go() -> None:
 def test_a_position_is_diagnosed_without_a_learning_rate() -> None:
     result = play(case({"rows": "0..99", "lr": "nan", "sched": 0})).finish()
     assert {f.slug: f.cause and f.cause.name for f in result.findings} == {"non-finite": None, "stepping": "frozen"}
+
+
+@pytest.mark.xfail(reason="a counter that is missing in a row is read as 0", strict=True)
+@pytest.mark.parametrize(
+    ("clock", "counters"),
+    [
+        ({"counts": "attempted"}, {"attempt": "t", "lr": "E(t)"}),
+        ({"axis": "epoch"}, {"epoch": "floor(t / 10)", "lr": "E(floor(t / 10))"}),
+        ({"axis": "sample"}, {"samples": "8 * t", "lr": "E(8 * t)"}),
+    ],
+)
+def test_a_row_without_the_counter_of_the_clock_is_not_judged(clock: dict[str, Any], counters: dict[str, Any]) -> None:
+    line = {"base": 1, "schedule": {"linear": {"to": 0, "for": 1000}}}
+    rows = {"rows": "0..99", **counters, "missing": {next(iter(counters)): "15..99/20"}}
+    assert [f for f in play(case(rows, clock=clock, lr=line)).finish().findings if f.slug == "drift"] == []
