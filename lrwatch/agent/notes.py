@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 FIELDS: Final = (
-    "update",
     "attempt",
+    "lag",  # attempts before this one that were skipped: the update is attempt - lag
     "micro",  # micro-batches counted when the row was closed, None unless ``micro`` was ever called
     "sched",
     "ts",
@@ -21,7 +21,7 @@ FIELDS: Final = (
     "values",  # one per column, or None when the update was skipped before its values were seen
 )
 """A row is a plain tuple, in this order: making it is what the training thread pays for."""
-UPDATE, ATTEMPT, SCHED, SKIPPED, VALUES = (FIELDS.index(f) for f in ("update", "attempt", "sched", "skipped", "values"))
+ATTEMPT, LAG, SCHED, SKIPPED, VALUES = (FIELDS.index(f) for f in ("attempt", "lag", "sched", "skipped", "values"))
 
 Row = tuple[Any, ...]
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from lrwatch.agent.notes import ATTEMPT, SCHED, SKIPPED, UPDATE, VALUES, Columns, Item, Later, Note, on_its_way
+from lrwatch.agent.notes import ATTEMPT, LAG, SCHED, SKIPPED, VALUES, Columns, Item, Later, Note, on_its_way
 
 CAPACITY: Final = 65536
 """Rows that fit into the ring; the worker empties it several times a second."""
@@ -48,32 +48,37 @@ class Held:
 class Outgoing:
     """The ring, the counters, and the queue of what waits."""
 
-    __slots__ = ("_capacity", "_lag", "_queue", "attempt", "dropped", "odd", "ring")
+    __slots__ = ("_capacity", "_mask", "_queue", "attempt", "dropped", "lag", "odd", "ring")
 
     def __init__(self, capacity: int = CAPACITY):
         self.ring: deque[Item] = deque()
         self.attempt = 0
-        self._lag = 0  # attempts that were skipped: update = attempt - lag
+        self.lag = 0  # attempts that were skipped: update = attempt - lag
         self.dropped = 0
         self.odd = False  # the next row, or one before it, needs more than an append
         self._capacity = capacity
+        self._mask = 255 if capacity > 255 else 0  # how often the ring is looked at: every 256th attempt
         self._queue: deque[Held] = deque()
 
     @property
     def update(self) -> int:
         """Applied updates so far, as far as it is known which were skipped."""
-        return self.attempt - self._lag
+        return self.attempt - self.lag
 
     def count_from(self, update: int, attempt: int) -> None:
         """Go on from other counters."""
-        self.attempt, self._lag = attempt, attempt - update
+        self.attempt, self.lag = attempt, attempt - update
 
     def put(self, item: Item) -> None:
         """Into the ring; a row for which there is no room is counted instead."""
-        if len(self.ring) < self._capacity or not isinstance(item, tuple):
-            self.ring.append(item)
-        else:
+        if isinstance(item, tuple) and self.full():
             self.dropped += 1
+        else:
+            self.ring.append(item)
+
+    def full(self) -> bool:
+        """Whether there is no room for another row."""
+        return len(self.ring) >= self._capacity
 
     def between(self, item: Note | Columns, later: Sequence[Later] = ()) -> None:
         """What stands between rows: out, or behind those that wait."""
@@ -114,23 +119,23 @@ class Outgoing:
     def _number(self, row: list[Any], held: Held) -> None:
         if held.evidence is not None:
             behind = sum(h.numbered for h in self._queue)
-            row[UPDATE], row[ATTEMPT] = self.update - behind, self.attempt - behind
+            row[ATTEMPT], row[LAG] = self.attempt - behind, self.lag
             row[SCHED], row[SKIPPED] = None, 1  # the scheduler was read after the attempt
             self.attempt += 1
-            self._lag += 1
-            self._renumber(0, 1)
+            self._renumber(updates=0, attempts=1)
         elif held.found_inf is not None and truth(held.found_inf):
             row[SKIPPED] = 1
-            self._lag += 1
-            self._renumber(-1, 0)
+            self._renumber(updates=-1, attempts=0)
 
     def _renumber(self, updates: int, attempts: int) -> None:
+        """One more was skipped; those that wait were numbered before that was known."""
+        self.lag += 1
         for held in self._queue:
             if isinstance(held.item, Note):
                 held.item.update += updates
             elif isinstance(held.item, list) and held.numbered:
-                held.item[UPDATE] += updates
                 held.item[ATTEMPT] += attempts
+                held.item[LAG] += 1
 
 
 def truth(value: Any) -> bool:

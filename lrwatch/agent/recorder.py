@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from time import time
 from typing import Any, Final
 
-from lrwatch.agent.notes import ATTEMPT, UPDATE, VALUES, Columns, Later, Note, describe, dtype, plain
+from lrwatch.agent.notes import ATTEMPT, LAG, VALUES, Columns, Later, Note, describe, dtype, plain
 from lrwatch.agent.origin import Origin
 from lrwatch.agent.outgoing import CAPACITY, Outgoing
 from lrwatch.agent.skips import skip_evidence
@@ -52,7 +52,7 @@ class Recorder(Outgoing):
     __slots__ = (
         "_after", "_companions", "_device", "_early", "_found_inf", "_fused", "_handle", "_idle", "_idle_said",
         "_locate", "_name", "_open", "_optimizer", "_patience", "_position", "_scaler", "_sched", "_scheduler",
-        "_single", "_tensor", "_unusual", "_width", "closed", "errors", "micros", "notices", "started",
+        "_simple", "_tensor", "_unusual", "_width", "closed", "errors", "micros", "notices", "started",
     )  # fmt: skip
 
     def __init__(
@@ -82,7 +82,7 @@ class Recorder(Outgoing):
             from lrwatch.agent import device
 
             self._device, self._tensor = device, device.Tensor
-        self._width, self._single = 0, False
+        self._width, self._simple = 0, False
         self._open: tuple[Any, ...] | None = None
         self._sched: Any = None
         self._fused = bool(getattr(optimizer, "_step_supports_amp_scaling", False))
@@ -105,19 +105,18 @@ class Recorder(Outgoing):
                 if self.closed:
                     return
                 self._before_unusual()
-            groups = optimizer.param_groups
-            if len(groups) != self._width:
-                self._regroup(groups)
-            if self._single:
-                lr = groups[0]["lr"]
+            if self._simple:
+                (group,) = optimizer.param_groups
+                lr = group["lr"]
                 self._open = (lr if lr.__class__ is float else self._value(lr),)
             else:
-                self._open = self._read(groups)
+                self._open = self._read(optimizer.param_groups)
+                if self._fused:
+                    self._see_found_inf(optimizer)
             self._sched = self._position.last_epoch
-            if self._fused:
-                self._see_found_inf(optimizer)
         except Exception:
-            self.errors += 1
+            if not self._regrouped(optimizer):
+                self.errors += 1
 
     def step(
         self,
@@ -142,15 +141,15 @@ class Recorder(Outgoing):
             attempt = self.attempt
             self.attempt = attempt + 1
             row = (
-                attempt - self._lag, attempt, self.micros, self._sched, time(),
+                attempt, self.lag, self.micros, self._sched, time(),
                 loss, grad_norm, epoch, samples, tokens, None, values,
             )  # fmt: skip
             if self.odd:
                 self._out(list(row))
-            elif len(self.ring) < self._capacity:
-                self.ring.append(row)
             else:
-                self.dropped += 1
+                self.ring.append(row)
+            if not attempt & self._mask and self.full():
+                self.odd = True
         except Exception:
             self.errors += 1
 
@@ -272,13 +271,28 @@ class Recorder(Outgoing):
         self._regroup(groups)
 
     def _regroup(self, groups: Sequence[Group]) -> None:
-        self._width, self._single = len(groups), len(groups) == 1 and not self._companions
+        self._width = len(groups)
+        self._simple = len(groups) == 1 and not self._companions and not self._fused
         names = self.names()
         self.between(Columns(tuple(f"{signal}/{name}" for signal in ("lr", *self._companions) for name in names)))
 
     # -- reading ------------------------------------------------------------------------------------------
 
+    def _regrouped(self, optimizer: Any) -> bool:
+        """Whether reading failed only because a group was added; then it has been done again."""
+        try:
+            groups = optimizer.param_groups
+            if len(groups) == self._width:
+                return False
+            self._open = self._read(groups)
+            self._sched = self._position.last_epoch
+            return True
+        except Exception:
+            return False
+
     def _read(self, groups: Sequence[Group]) -> tuple[Any, ...]:
+        if len(groups) != self._width:
+            self._regroup(groups)
         values = [lr if (lr := g["lr"]).__class__ is float else self._value(lr) for g in groups]
         for read in self._companions.values():
             values += [self._value(read(g)) for g in groups]
@@ -340,7 +354,7 @@ class Recorder(Outgoing):
     def _without_hook(self, *given: Any) -> None:
         if self.closed:
             return
-        row = [0, 0, self.micros, self._position.last_epoch, time(), *given, None, None]
+        row: list[Any] = [0, 0, self.micros, self._position.last_epoch, time(), *given, None, None]
         if self._scaler is not None and not self._after:
             self._start()
             self._out(row, skip_evidence(self._scaler, self._optimizer, self._value))
@@ -352,8 +366,6 @@ class Recorder(Outgoing):
         groups = self._optimizer.param_groups
         if self._after:
             self._start()
-            if len(groups) != self._width:
-                self._regroup(groups)
         row[VALUES] = self._read(groups)
         if self._after:
             self._count(row)
@@ -380,7 +392,7 @@ class Recorder(Outgoing):
 
     def _count(self, row: list[Any]) -> None:
         """A row without a hook is an update after all."""
-        row[UPDATE], row[ATTEMPT] = self.update, self.attempt
+        row[ATTEMPT], row[LAG] = self.attempt, self.lag
         self.attempt += 1
         self._out(row)
 
@@ -393,4 +405,4 @@ class Recorder(Outgoing):
     def _release(self, wait: bool = False) -> None:
         for row in self.release(wait):
             self._undecided(row)
-        self.odd = len(self._queue) > 0 or (self.odd and self._open is not None)
+        self.odd = len(self._queue) > 0 or self.full() or (self.odd and self._open is not None)

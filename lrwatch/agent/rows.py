@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lrwatch.agent.notes import FIELDS, VALUES, Columns, Item, Note, Row
 from lrwatch.trace.model import Chunk, Event, LrRead
 
-_COUNTERS = ("update", "attempt", "sched", "epoch", "samples", "tokens", "skipped")
+_COUNTERS = ("sched", "epoch", "samples", "tokens", "skipped")
 _NUMBERS = ("ts", "loss", "grad_norm")
 
 
@@ -71,7 +71,8 @@ class Assembler:
 
     def _rows(self, rows: Sequence[Row]) -> Chunk:
         by_name = dict(zip(FIELDS, zip(*rows, strict=True), strict=True))
-        columns: dict[str, NDArray[Any]] = {}
+        attempt = np.array(by_name["attempt"], dtype=np.int64)
+        columns: dict[str, NDArray[Any]] = {"update": attempt - np.array(by_name["lag"]), "attempt": attempt}
         missing: dict[str, NDArray[Any]] = {}
         for name in _COUNTERS:
             self._add(columns, missing, name, by_name[name], np.int64)

@@ -51,6 +51,7 @@ def rows(recorder: Recorder) -> list[dict[str, Any]]:
             values = row.pop("values")
             row.update(zip(names, values or (), strict=False))
             row.pop("ts")
+            row["update"] = row["attempt"] - row.pop("lag")
             result.append({k: v for k, v in row.items() if v is not None})
     return result
 
