@@ -66,6 +66,14 @@ def test_a_run_that_failed_and_was_resumed_late_keeps_its_count_and_adds_its_sec
     assert count(book, [done], now=99999.0) is book
 
 
+def test_an_attempt_that_forgot_what_was_spent_before_takes_nothing_back() -> None:
+    book = count(Book(), [one(outcome="failed")], now=LATER)
+    for spent, expected in ((1000.0, 0.0), (4000.0, 400.0)):
+        book = count(book, [one(attempt=2, segment=1, gpu_seconds=spent)], now=LATER)
+        assert book.gpu_seconds[("gpt", "failed")] == 3600.0
+        assert book.gpu_seconds.get(("gpt", "finished"), 0.0) == expected
+
+
 def test_another_run_in_the_same_directory_is_another_run() -> None:
     book = count(Book(), [one(findings=[ERROR])], now=LATER)
     book = count(book, [one(started=50000.0, ended=51000.0, gpu_seconds=1000.0)], now=51000.0)
