@@ -59,7 +59,6 @@ SCHEMA: dict[str, Any] = {
                 "also_consistent": [TEXT],
                 "missing_evidence": [TEXT],
                 "sentence": TEXT,
-                "sentence": TEXT,
             },
             "fix": TEXT,
             "runbook": TEXT,
