@@ -79,9 +79,21 @@ def per_worker(run: Run) -> Segments:
 
 
 def per_micro_batch(run: Run) -> Segments:
+    return [per_micro_batch_loop(run).run(_safe(run, run.accumulate))]
+
+
+def within_the_accumulation(run: Run) -> Segments:
+    """scheduler.step() after every micro-batch, the ones before the first update too."""
+    loop = per_micro_batch_loop(run)
+    for _ in range(run.accumulate - 1):
+        loop.scheduler.step()
+    return [loop.run(_safe(run, run.accumulate) - 1)]
+
+
+def per_micro_batch_loop(run: Run) -> Loop:
     loop = run.loop()
     loop.step_scheduler = lambda t: run.accumulate
-    return [loop.run(_safe(run, run.accumulate))]
+    return loop
 
 
 def per_epoch(run: Run) -> Segments:
@@ -284,6 +296,7 @@ CLEAN: tuple[Callable[[Run], Segments], ...] = (clean, resumed_rightly, holds_on
 BUGS: tuple[Bug, ...] = (
     Bug("per_worker", "rate", per_worker),
     Bug("per_micro_batch", "rate", per_micro_batch),
+    Bug("within_the_accumulation", "rate", within_the_accumulation),
     Bug("per_epoch", "staircase", per_epoch),
     Bug("also_per_epoch", "extra_per_epoch", also_per_epoch),
     Bug("stepped_before", "offset", stepped_before),

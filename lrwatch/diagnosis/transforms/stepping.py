@@ -32,25 +32,33 @@ MAX_PERIODS = 16
 
 
 def rate(case: Case) -> Iterator[Hypothesis]:
-    """O(t) = E(k·t), or from a resume at r on, E(r + k·(t - r))."""
+    """O(t) = E(k·t), or from a resume at r on, E(r + k·(t - r)).
+
+    With whole k also E(k·t + k - 1): a scheduler stepped after every micro-batch has made k - 1 steps before the first
+    update, and one stepped after every update none.
+    """
     origins = [0.0] if case.resumed_at is None else [case.resumed_at, 0.0]
     for origin in origins[:1] if case.place.since_resume else origins:
         for k in _rates(case, origin):
             if k > 0 and k != 1.0:
                 params = {"k": tidy(k)} | ({"from": tidy(origin)} if origin else {})
                 yield from moved(case, "rate", params, _paced(k, origin))
+                if k > 1.0 and float(k).is_integer():
+                    early = {**params, "ahead": tidy(k - 1.0)}
+                    yield from moved(case, "rate", early, _paced(k, origin, k - 1.0))
 
 
-def _paced(k: float, origin: float) -> Position:
-    return lambda r: np.where(r.t >= origin, origin + k * (r.t - origin), r.t)
+def _paced(k: float, origin: float, ahead: float = 0.0) -> Position:
+    return lambda r: np.where(r.t >= origin, origin + k * (r.t - origin) + ahead, r.t)
 
 
 def _rates(case: Case, origin: float) -> list[float]:
     rows, known = case.rows, np.isfinite(case.rows.sched)
-    late = known & (rows.t > origin)
-    if late.any():
-        i = int(np.flatnonzero(late)[-1])
-        return [simple_fraction(float((rows.sched[i] - origin) / (rows.t[i] - origin)), rtol=1e-3)]
+    late = np.flatnonzero(known & (rows.t >= origin))
+    if len(late) > 1:
+        i, j = int(late[0]), int(late[-1])
+        slope = (rows.sched[j] - rows.sched[i]) / max(rows.t[j] - rows.t[i], 1.0)
+        return [simple_fraction(float(slope), rtol=1e-3)]
     wholes = {float(v) for v in case.facts.owners().values()} | {float(k) for k in range(2, 17)}
     guesses = sorted(wholes | {1.0 / k for k in wholes})
     thin = rows.thin(SEARCH_ROWS)
