@@ -12,7 +12,7 @@ from typing import Final
 from lrwatch.agent.ranks import Identity
 from lrwatch.errors import LrwatchError
 
-RUNS: Final = Path("lrwatch-runs")
+RUNS: Final = Path("runs")
 """Where runs go that were given no directory."""
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 

@@ -62,7 +62,7 @@ def watch(
         scaler: GradScaler, so that skipped updates are told from missing ones.
         start_step: updates applied before the first one seen here. Without it: a restored ``state_dict``, the
             optimizer's own step count, or the last row in the run directory says.
-        run_dir, run_id: default ``lrwatch-runs/<experiment>-<job or time>``; resuming in the same directory is fine.
+        run_dir, run_id: default ``runs/<experiment>-<job or time>``; resuming in the same directory is fine.
         port: of the metrics; any free one by default (see ``watch.url``, or ``targets/`` in the run directory).
         host: the address to listen on.
         accumulate: micro-batches per update; default: the contract's.

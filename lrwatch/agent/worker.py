@@ -24,7 +24,9 @@ from lrwatch.trace.model import Chunk, Event
 PERIOD: Final = (0.2, 0.8)
 """Seconds between turns: the longer, the more a turn takes; what is recorded is on disk within a second."""
 SHARE: Final = 0.005
-"""Of the interpreter's time, which the training needs, for the turns; and as much for asking what was found."""
+"""Of the interpreter's time, which the training needs: for the turns, until they are as rare as may be."""
+LOOKS: Final = 0.02
+"""Of it, at most, for asking the engine what it has found, while there is anything to diagnose."""
 
 
 class Writer(Protocol):
@@ -176,7 +178,7 @@ class Worker:
         self._fed = False
         began = time.thread_time()
         findings = self._attempt("the engine failed", self._session.findings)
-        self._next_look = time.monotonic() + (time.thread_time() - began) / SHARE
+        self._next_look = time.monotonic() + (time.thread_time() - began) / LOOKS
         if findings is not None:
             self.findings = findings
             self.meters.found(findings)

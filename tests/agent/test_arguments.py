@@ -106,13 +106,13 @@ ALONE, FOUR = Identity(), Identity(1, 4, 1, "torchrun")
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        (("r1", None, "gpt", ALONE), ("r1", "lrwatch-runs/r1")),
+        (("r1", None, "gpt", ALONE), ("r1", "runs/r1")),
         (("r1", "some/where", "gpt", ALONE), ("r1", "some/where")),
         ((None, "some/where", "gpt", ALONE), ("where", "some/where")),
         ((None, "some/w h:e", "gpt", ALONE), ("w-h-e", "some/w h:e")),
         ((None, "/", "gpt", ALONE), ("run", "/")),
-        ((None, None, "gpt", Identity(1, 4, 1, "slurm", "991")), ("gpt-991", "lrwatch-runs/gpt-991")),
-        ((None, None, "../g p/t", Identity(0, 4, 0, "x", "../7")), ("g-p-t-..-7", "lrwatch-runs/g-p-t-..-7")),
+        ((None, None, "gpt", Identity(1, 4, 1, "slurm", "991")), ("gpt-991", "runs/gpt-991")),
+        ((None, None, "../g p/t", Identity(0, 4, 0, "x", "../7")), ("g-p-t-..-7", "runs/g-p-t-..-7")),
     ],
 )
 def test_a_run_has_a_name_and_a_directory(given: tuple[Any, ...], expected: tuple[str, str]) -> None:
