@@ -22,7 +22,7 @@ from lrwatch.checks import checks
 from lrwatch.checks.base import Batch, Check, Context
 from lrwatch.checks.drift import Drift
 from lrwatch.checks.stepping import Stepping
-from lrwatch.contract.clock import positions, shown_after
+from lrwatch.contract.clock import needs, positions, shown_after
 from lrwatch.contract.hash import Identity, compare
 from lrwatch.contract.model import Contract
 from lrwatch.curve import Curve, Metric
@@ -149,7 +149,7 @@ class Session:
                 self._book.begin(event.rank, event.segment, float(event.update))
         if event.kind == "validation":
             values = fields.get("metrics") or {}
-            worker.metrics.extend((str(k), float(v)) for k, v in values.items())
+            worker.metrics.extend((str(k), float(v)) for k, v in values.items() if isinstance(v, (int, float)))
         for check in (*worker.checks, *(c for c in self._whole if c.scope == "run")):
             check.event(event)
 
@@ -181,6 +181,9 @@ class Session:
         try:
             where = shown_after if chunk.lr_read == "after" else positions
             t = where(self.contract, chunk.columns)
+            for name in needs(self.contract, chunk.columns):
+                if not chunk.present(name).all():
+                    return Batch(chunk, why_no_t=f"`{name}`, which the clock counts, is missing in some rows")
         except NotCheckable as e:
             return Batch(chunk, why_no_t=str(e))
         metrics = [Metric(float(t[0]), name, value) for name, value in worker.metrics] if len(t) else []
@@ -241,7 +244,7 @@ class Session:
                 name = f"{signal}/{group}"
                 values[name] = float(observed[-1])
                 deviation, kept = np.zeros(len(t)), batch.precision.get(name, _UNKNOWN)
-                if name in batch.expected:
+                if name in batch.expected and chunk.origin_known:
                     expected = batch.expected[name]
                     expectations[name] = float(expected[-1])
                     ratio = max(ratio, abs(values[name] - expectations[name]) / (worker.peaks[name] or 1.0))

@@ -85,7 +85,8 @@ def _metrics(contract: Contract | None, source: Source) -> list[Metric]:
     for item in source:
         if isinstance(item, Event) and item.kind == "validation":
             values = item.fields.get("metrics") or {}
-            waiting.setdefault(item.rank, []).extend((str(k), float(v)) for k, v in values.items())
+            numbers = [(str(k), float(v)) for k, v in values.items() if isinstance(v, (int, float))]
+            waiting.setdefault(item.rank, []).extend(numbers)
         elif isinstance(item, Chunk) and waiting.get(item.rank) and len(item):
             try:
                 t = float(positions(contract, item.take(slice(0, 1)).columns)[0])

@@ -29,6 +29,14 @@ def positions(contract: Contract, columns: Mapping[str, NDArray[Any]]) -> FloatA
     return steps if ticks == 1 else steps * ticks
 
 
+def needs(contract: Contract, columns: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
+    """The columns of these that ``positions`` reads."""
+    axis, counts = contract.clock.axis, contract.clock.counts
+    counter = {"attempt": "attempt", "epoch": "epoch", "sample": "samples", "token": "tokens", "round": "round"}
+    wanted = "attempt" if axis == "update" and counts == "attempted" else counter.get(axis, "update")
+    return (wanted,) if wanted in columns else ()
+
+
 def shown_after(contract: Contract, columns: Mapping[str, NDArray[Any]]) -> FloatArray:
     """t, float64[n], whose value rows show that read the learning rate after the scheduler's step: the next update's.
 

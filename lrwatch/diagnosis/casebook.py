@@ -90,7 +90,9 @@ class Casebook:
         if sketch is None:
             return None
         seen, known = self._diagnoses.get(question.key, (0, None))
-        if known is None or (sketch.seen >= seen * PATIENCE and not _holds(known, Rows.of(_finite(sketch)))):
+        if known is None or (
+            sketch.seen >= seen * PATIENCE and not _holds(known, Rows.of(_finite(sketch)), question.column)
+        ):
             known = self._fresh(question, sketch, curves, source, facts, place)
             self._diagnoses[question.key] = (sketch.seen, known)
         return known
@@ -104,7 +106,7 @@ class Casebook:
         facts: Facts,
         place: Place,
     ) -> Diagnosis:
-        kept = _finite(sketch)
+        kept = sketch.rows() if question.column == POSITION else _finite(sketch)
         bad = np.flatnonzero(kept[:, FIELDS.index("update")] >= question.first_step)
         case = Case(
             curves[source],
@@ -115,11 +117,11 @@ class Casebook:
             place=place,
             resumed_at=self._begins.get((question.rank, question.segment)) if question.segment > 0 else None,
         )
+        for (_, column, segment), (_, known) in self._diagnoses.items():  # mostly the neighbours have the same bug
+            if (column, segment) == (question.column, question.segment) and _holds(known, case.rows, column):
+                return known
         if question.column == POSITION:
             return diagnose_position(case)
-        for (_, column, segment), (_, known) in self._diagnoses.items():  # mostly the neighbours have the same bug
-            if (column, segment) == (question.column, question.segment) and _holds(known, case.rows):
-                return known
         first: Diagnosis | None = None
         for shift in question.shifts:
             moved = replace(case, rows=case.rows.shifted(shift), first_bad=case.first_bad + shift)
@@ -162,6 +164,6 @@ def _finite(sketch: Sketch) -> FloatArray:
     return kept[np.isfinite(kept[:, FIELDS.index("observed")])]
 
 
-def _holds(diagnosis: Diagnosis, rows: Rows) -> bool:
+def _holds(diagnosis: Diagnosis, rows: Rows, column: str) -> bool:
     h, rows = diagnosis.hypothesis, rows.shifted(diagnosis.shift)
-    return h is not None and h.agrees_with_counters(rows) and h.fits(rows)
+    return h is not None and h.agrees_with_counters(rows) and (column == POSITION or h.fits(rows))

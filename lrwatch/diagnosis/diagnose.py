@@ -10,7 +10,7 @@ import numpy as np
 from lrwatch.diagnosis import words
 from lrwatch.diagnosis.case import Case, Hypothesis
 from lrwatch.diagnosis.local import localised
-from lrwatch.diagnosis.transforms import FIRST, SECOND
+from lrwatch.diagnosis.transforms import BY_STEPS, FIRST, SECOND
 from lrwatch.findings import Cause
 
 
@@ -50,7 +50,7 @@ def diagnose(case: Case) -> Diagnosis:
 
 def diagnose_position(case: Case) -> Diagnosis:
     """Name the cause of a scheduler that stands in the wrong place, from its recorded positions alone."""
-    tried = [h for transform in FIRST for h in transform(case) if h.position is not None]
+    tried = [h for transform in BY_STEPS for h in transform(case) if h.position is not None]
     fitting = _one_per_meaning([h for h in tried if h.agrees_with_counters(case.rows)])
     return _named(case, fitting, 1.0) if fitting else _nothing("no known bug steps like this")
 
@@ -102,7 +102,7 @@ def _one_per_meaning(fitting: list[Hypothesis]) -> list[Hypothesis]:
     Where many parameters of one cause fit alike, the rows do not determine it; the first stands for all of them.
     """
     kept: dict[str, Hypothesis] = {}
-    for h in fitting:
+    for h in sorted(fitting, key=_is_odd):
         if h.name in kept:
             known = kept[h.name]
             if _main(known) != _main(h):
@@ -119,6 +119,12 @@ def _one_per_meaning(fitting: list[Hypothesis]) -> list[Hypothesis]:
 
 _SIMPLER: dict[str, tuple[str, ...]] = {"affine": (), "group_ratio": ("group_swapped",)}
 """Cause → causes that make it superfluous when they fit too; an empty tuple stands for any."""
+
+
+def _is_odd(h: Hypothesis) -> bool:
+    """A rate that is neither whole nor one over a whole number is nobody's first guess."""
+    k = float(h.params["k"]) if h.name == "rate" else 1.0
+    return not (k.is_integer() or abs(1.0 / k - round(1.0 / k)) < 1e-9)
 
 
 def _main(h: Hypothesis) -> object:

@@ -79,7 +79,7 @@ class Sketch:
         begin = self.seen - n
         first_key = begin // self.width
         starts = np.maximum(np.arange(first_key, (self.seen - 1) // self.width + 1) * self.width - begin, 0)
-        deviation = np.nan_to_num(rows.values["deviation"], nan=np.inf)
+        deviation = np.nan_to_num(rows.values["deviation"], nan=-1.0, posinf=np.inf)  # NaN is another check's
         top = np.maximum.reduceat(deviation, starts)
         at = [
             a + int(np.argmax(deviation[a:b])) if t > 0 else a
@@ -111,7 +111,7 @@ class Sketch:
 
     def _keep_worst(self, key: int, row: FloatArray) -> None:
         i = FIELDS.index("deviation")
-        if key not in self.worst or row[i] > self.worst[key][i]:
+        if key not in self.worst or np.nan_to_num(row[i], nan=-1.0) > np.nan_to_num(self.worst[key][i], nan=-1.0):
             self.worst[key] = row
 
     def _halve(self) -> None:

@@ -85,7 +85,12 @@ _WORDS: dict[str, Callable[[dict[str, Any], Facts], str]] = {
     "group_factor": lambda p, f: _factor(p, f) + " in this group only",
     "horizon": _horizon,
     "horizon_at_resume": lambda p, f: "after the resume " + _horizon(p, f),
-    "frozen": lambda p, f: f"the scheduler was not stepped any more after step {p['at']:g}",
+    "frozen": lambda p, f: (
+        f"the learning rate stands still after step {p['at']:g}{' at the latest' if 'bound' in p else ''}, though the "
+        "scheduler goes on: it moves another optimizer"
+        if "scheduler" in p
+        else f"the scheduler was not stepped any more after step {p['at']:g}{' at the latest' if 'bound' in p else ''}"
+    ),
     "frozen_at_resume": lambda p, f: f"after the resume at step {p['at']:g} the learning rate does not move",
     "restart_at_resume": lambda p, f: (
         f"the schedule began again at the resume at step {p['at']:g}: the scheduler's state was not restored"

@@ -18,4 +18,7 @@ FIRST: tuple[Transform, ...] = (
 )
 """In the order in which they are preferred when several fit."""
 
+BY_STEPS: tuple[Transform, ...] = (*resume.TRANSFORMS, *stepping.TRANSFORMS)
+"""Those that say where the scheduler stands."""
+
 SECOND: tuple[Transform, ...] = shape.TRANSFORMS

@@ -20,6 +20,7 @@ from lrwatch.diagnosis.transforms.base import (
     SEARCH_ROWS,
     Position,
     Transform,
+    at_position,
     landmarks,
     loss,
     moved,
@@ -104,21 +105,34 @@ def _ahead(d: float) -> Position:
 
 
 def frozen(case: Case) -> Iterator[Hypothesis]:
-    """O(t) = E(min(t, s)): the scheduler was not stepped after s."""
-    rows, r = case.rows, case.resumed_at
-    known = np.isfinite(rows.sched)
-    at_resume = case.place.since_resume and r is not None
+    """O(t) = E(min(t, s)): the scheduler was not stepped after s, or it moves an optimizer that nobody uses."""
+    known = np.isfinite(case.rows.sched)
     if known.any():
-        stops = [float(np.max(rows.sched[known]))]
-    elif at_resume:
-        stops = [float(r)] if r is not None else []
-    else:  # somewhere between the last row that agrees and the first that does not
-        before = rows.t[rows.t < case.first_bad]
-        low = float(before[-1]) if len(before) else 0.0
-        stops = np.linspace(low, case.first_bad - 1.0, min(int(case.first_bad - low), 64)).round().tolist()
-    for s in dict.fromkeys(max(s, 0.0) for s in reversed(stops)):
-        name = "frozen_at_resume" if at_resume and s == r else "frozen"
-        yield from moved(case, name, {"at": tidy(s)}, _until(s), variants=False)
+        s = float(np.max(case.rows.sched[known]))
+        yield from moved(case, _stopped(case, s), {"at": tidy(s)}, _until(s), variants=False)
+    for s in _stops(case):
+        before, at = case.curve.at(np.array([max(s - 1.0, 0.0), s]))
+        hidden = {"bound": "at the latest"} if before == at and s > 0 else {}
+        params = {"at": tidy(s), **hidden}
+        if known.any():  # the values stand still, its own count goes on
+            held = at_position(case.curve, _until(s))
+            yield Hypothesis(_stopped(case, s), {**params, "scheduler": "goes on"}, held)
+        else:
+            yield from moved(case, _stopped(case, s), params, _until(s), variants=False)
+
+
+def _stops(case: Case) -> list[float]:
+    """Where the values may have stood still: at the resume, or between the last right row and the first wrong one."""
+    if case.place.since_resume and case.resumed_at is not None:
+        return [case.resumed_at]
+    before = case.rows.t[case.rows.t < case.first_bad]
+    low = float(before[-1]) if len(before) else 0.0
+    places = np.linspace(low, case.first_bad - 1.0, min(int(case.first_bad - low), 64)).round()
+    return list(dict.fromkeys(max(float(s), 0.0) for s in places[::-1]))
+
+
+def _stopped(case: Case, s: float) -> str:
+    return "frozen_at_resume" if case.place.since_resume and s == case.resumed_at else "frozen"
 
 
 def _until(s: float) -> Position:
@@ -173,6 +187,9 @@ def _periods(case: Case, *, steps: bool) -> list[float]:
     rows, found = case.rows, dict[float, None]()
     if case.facts.steps_per_epoch:
         found[float(case.facts.steps_per_epoch)] = None
+    known = np.flatnonzero(np.isfinite(rows.sched))
+    if steps and len(known) > 1 and (risen := rows.sched[known[-1]] - rows.sched[known[0]]) > 0:
+        found[round((rows.t[known[-1]] - rows.t[known[0]]) / risen)] = None
     moves = np.flatnonzero(np.diff(rows.observed) != 0)
     if steps and len(moves):
         low, high = rows.t[moves[0]], rows.t[moves[0] + 1]
