@@ -23,7 +23,7 @@ from tests.integrations.tiny import CONTRACT, LRS, UPDATES, Crash
 
 pytestmark = pytest.mark.filterwarnings("default")  # frameworks have warnings of their own
 
-FRAMEWORKS = ("huggingface",)
+FRAMEWORKS = ("huggingface", "accelerate")
 
 
 @pytest.fixture(params=FRAMEWORKS)
