@@ -58,7 +58,7 @@ class Watching:
                 raise LrwatchError(f"{type(self).__name__}({name}=): no such option{did_you_mean(name, known)}")
         self.watch: Watch | None = None
         self._contract, self._options = arguments.promise(contract), options
-        self._repeated: Repeated | None = None
+        self._stand_in: StandIn | None = None
 
     def begin(
         self,
@@ -72,9 +72,9 @@ class Watching:
         """Training begins. One that began before and did not end has failed."""
         if self.watch is not None:
             self.watch._close("failed")
-        self._repeated = repeated(optimizer)
+        self._stand_in = optimizer if isinstance(optimizer, StandIn) else stand_in(optimizer)
         self.watch = start_watch(
-            self._repeated or optimizer,
+            self._stand_in or optimizer,
             self._contract,
             scheduler=scheduler,
             scaler=scaler,
@@ -87,8 +87,8 @@ class Watching:
     def update(self, loss: Any = None, grad_norm: Any = None, epoch: int | None = None) -> None:
         """An update is complete."""
         if self.watch is not None:
-            if self._repeated is not None:
-                self._repeated.complete()
+            if self._stand_in is not None:
+                self._stand_in.complete()
             self.watch.step(loss, grad_norm, epoch=epoch)
 
     def event(self, kind: str, **fields: Any) -> None:
@@ -111,18 +111,25 @@ class Watching:
             self.watch.__exit__(kind, error, trace)
 
 
-class Repeated:
-    """Stands in for an optimizer that is stepped several times per update, as ZeRO does for each of its groups.
+class StandIn:
+    """Stands in for an optimizer whose steps are not its updates, one for one.
 
-    The first step since ``complete`` stands for the update. While the groups are stepped one by one the optimizer
-    shows one group at a time, so the full list is remembered; its dicts are the optimizer's own.
+    ZeRO steps the inner optimizer once for each group, and then only the first step since ``complete`` stands for the
+    update; meanwhile that optimizer shows one group at a time, so the full list is remembered. Its dicts are the
+    optimizer's own. Without ``listen`` the integration itself tells, by ``used``, that an update begins.
     """
 
-    def __init__(self, inner: Any):
-        self._inner = inner
+    def __init__(self, inner: Any, listen: bool):
+        self._inner, self._listen = inner, listen
         self._groups: list[dict[str, Any]] = inner.param_groups
         self._hook: Callable[..., object] | None = None
         self._stepped = False
+
+    @classmethod
+    def of(cls, inner: Any, listen: bool, name: str | None = None) -> StandIn:
+        """A stand-in that is called like the optimizer, in what the watch says about it."""
+        named: type[StandIn] = type(name or type(inner).__name__, (cls,), {})
+        return named(inner, listen)
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -136,28 +143,30 @@ class Repeated:
         return self._inner.state
 
     def register_step_pre_hook(self, hook: Callable[..., object]) -> Any:
-        """As torch's."""
+        """As torch's; what it returns has ``remove``."""
         self._hook = hook
-        return self._inner.register_step_pre_hook(self._before)
+        return self._inner.register_step_pre_hook(self.used) if self._listen else self
 
-    def complete(self) -> None:
-        """The update is complete; the next step is of the next one."""
-        self._stepped = False
+    def remove(self) -> None:
+        self._hook = None
 
-    def _before(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+    def used(self, *_: Any) -> None:
+        """An update begins to use what the groups have now."""
         if not self._stepped and self._hook is not None:
             self._stepped = True
-            self._hook(self, args, kwargs)
+            self._hook(self, (), {})
+
+    def complete(self) -> bool:
+        """The update is complete; whether one had begun. The next step is of the next one."""
+        stepped, self._stepped = self._stepped, False
+        return stepped
 
 
-def repeated(optimizer: Any) -> Repeated | None:
-    """A stand-in, when something in the chain of ``.optimizer`` is no optimizer of torch and steps as it likes."""
+def stand_in(optimizer: Any) -> StandIn | None:
+    """One for an optimizer in whose chain of ``.optimizer`` something is none of torch, and steps as it likes."""
     inner = arguments.unwrapped(optimizer)
     link, foreign = optimizer, False
     while link is not inner:
         foreign = foreign or not isinstance(link, Optimizer)
         link = link.optimizer
-    if not foreign or not hasattr(inner, "register_step_pre_hook"):
-        return None
-    named: type[Repeated] = type(type(inner).__name__, (Repeated,), {})  # the banner says what is watched
-    return named(inner)
+    return StandIn.of(inner, listen=True) if foreign and hasattr(inner, "register_step_pre_hook") else None

@@ -6,7 +6,7 @@ A framework that is not installed is skipped: ``pip install lrwatch[frameworks]`
 from __future__ import annotations
 
 import copy
-import importlib
+import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,13 +23,15 @@ from tests.integrations.tiny import CONTRACT, LRS, UPDATES, Crash
 
 pytestmark = pytest.mark.filterwarnings("default")  # frameworks have warnings of their own
 
-FRAMEWORKS = ("huggingface", "accelerate")
+FRAMEWORKS = ("huggingface", "accelerate", "lightning")
 
 
 @pytest.fixture(params=FRAMEWORKS)
 def framework(request: pytest.FixtureRequest) -> Any:
     """The module that trains with a framework."""
-    pytest.importorskip({"huggingface": "transformers"}.get(request.param, request.param), exc_type=ImportError)
+    library = {"huggingface": "transformers"}.get(request.param, request.param)
+    if importlib.util.find_spec(library) is None:
+        pytest.skip(f"{library} is not installed")
     return importlib.import_module(f"tests.integrations.{request.param}_run")
 
 
@@ -88,8 +90,9 @@ def test_a_crash_and_the_resumed_rest(framework: Any, tmp_path: Path) -> None:
     run, contract = tmp_path / "run", promise(framework)
     with pytest.raises(Crash):
         framework.train(tmp_path, {"contract": contract, "run_dir": run}, crash_at=8)
-    *_, last, end = lines(run)
-    assert (end["event"], end["outcome"], last["update"]) == ("end", "failed", 7)
+    *before, end = lines(run)
+    assert (end["event"], end["outcome"], end["update"]) == ("end", "failed", 8)
+    assert [line["update"] for line in before if "event" not in line] == [0, 1, 2, 3, 4, 5, 6, 7]
 
     _, watch = framework.train(tmp_path, {"contract": contract, "run_dir": run}, resume=True)
     start, *rest = lines(run, 1)
