@@ -44,8 +44,9 @@ typecheck: install  ## mypy --strict over lrwatch/
 quality: install  ## detection, causes and false alarms on 600 random runs: the README's table
 	@$(bin)/python benchmarks/quality.py
 
-tools:  ## Prometheus, Alertmanager and their checkers, unpacked into .tools where they are not on PATH
+tools:  ## Prometheus, Alertmanager, their checkers and a browser, unpacked into .tools where they are not on PATH
 	@tests/tools.sh
+	@tests/browser.sh
 
 clean:  ## remove what make and the tools made
 	rm -rf $(VENV) .tools build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -102,12 +102,14 @@ class Result:
         highest = worst(self.findings)
         if highest is not None and highest >= fail_on:
             return "fail"
+        return "inconclusive" if self.gaps() or not self.checks else "pass"
+
+    def gaps(self) -> tuple[CheckRun, ...]:
+        """The checks that could not judge, wholly or in part, what a verdict without findings rests on."""
         if all(c.status == "not_checked" for c in self.checks):
-            return "inconclusive"
+            return self.checks
         promise = [c for c in self.checks if c.slug == "drift"]  # none where only other checks were asked for
-        if self.contract is not None and any(c.status == "not_checked" or c.why for c in promise):
-            return "inconclusive"
-        return "pass"
+        return tuple(c for c in promise if self.contract is not None and (c.status == "not_checked" or c.why))
 
 
 def merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -23,12 +23,17 @@ settings.register_profile("lrwatch", deadline=None, derandomize="CI" in os.envir
 settings.load_profile("lrwatch")
 
 
+ALSO_CALLED = {
+    "prometheus-alertmanager": ("alertmanager",),  # the longer name is Debian's alone
+    "chromium": ("chromium-headless-shell", "chromium-browser", "google-chrome"),
+}
+
+
 def _tool(name: str) -> str:
     path = os.pathsep.join([str(ROOT / ".tools" / "bin"), os.environ.get("PATH", os.defpath)])
-    # Debian alone calls alertmanager prometheus-alertmanager.
-    found = shutil.which(name, path=path) or shutil.which(name.removeprefix("prometheus-"), path=path)
+    found = next(filter(None, (shutil.which(n, path=path) for n in (name, *ALSO_CALLED.get(name, ())))), None)
     if found is None:
-        message = f"{name} is neither in .tools/bin nor on PATH: run tests/tools.sh"
+        message = f"{name} is neither in .tools/bin nor on PATH: run make tools"
         if os.environ.get("CI"):
             pytest.fail(message, pytrace=False)
         pytest.skip(message)

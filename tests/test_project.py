@@ -94,7 +94,7 @@ def test_every_python_file_compiles(project_files: list[Path]) -> None:
 
 def test_every_script_can_be_started(project_files: list[Path]) -> None:
     scripts = [f for f in project_files if (text_of(ROOT / f) or "").startswith("#!")]
-    assert {Path(".ci/run"), Path("tests/tools.sh")} <= set(scripts)
+    assert {Path(".ci/run"), Path("tests/browser.sh"), Path("tests/tools.sh")} <= set(scripts)
     assert [f for f in scripts if not os.access(ROOT / f, os.X_OK)] == []
 
 
@@ -171,7 +171,7 @@ def test_tools_without_a_package_manager_name_what_to_install(tool: Callable[[st
 
 
 def test_a_missing_tool_skips_here_and_fails_in_ci(tool: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
-    message = r"^no-such-program is neither in \.tools/bin nor on PATH: run tests/tools\.sh$"
+    message = r"^no-such-program is neither in \.tools/bin nor on PATH: run make tools$"
     monkeypatch.delenv("CI", raising=False)
     with pytest.raises(pytest.skip.Exception, match=message):
         tool("no-such-program")

@@ -60,7 +60,7 @@ _YAML = (".yaml", ".yml")
 )
 @click.option("--no-contract", is_flag=True, help="Check only what a trace shows by itself.")
 @promise_options
-@base.output_options("text", "json")
+@base.output_options("text", "json", "junit", "sarif", "html")
 @click.pass_context
 def verify(
     ctx: click.Context,
@@ -104,7 +104,12 @@ def verify(
         found = check(contract, open_trace(traces, trace_format, options), only=only or None, progress=progress)
     severity = Severity[fail_on]
     to_file = output not in (None, "-")
-    look = Look(severity, not to_file and base.colours(sys.stdout), to_file or base.shows_unicode(sys.stdout))
+    look = Look(
+        severity,
+        not to_file and base.colours(sys.stdout),
+        to_file or base.shows_unicode(sys.stdout),
+        allow_inconclusive,
+    )
     base.write(render(form, found, look), output, force)
     return _exit_code(found.result, severity, allow_inconclusive)
 

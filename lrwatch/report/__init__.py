@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "describe", "render"]
 
-FORMATS: Final = ("text", "json")
+FORMATS: Final = ("text", "json", "junit", "sarif", "html")
 """``lrwatch.report.<format>`` has ``render(report, look) -> str``; it is imported when it is asked for."""
 
 

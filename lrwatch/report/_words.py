@@ -104,10 +104,8 @@ def cause_words(cause: Cause) -> str:
 def chosen(series: Sequence[Series], findings: Sequence[Finding]) -> tuple[Series | None, Finding | None]:
     """The curve that the gravest finding speaks of, else the first one."""
     for finding in findings:
-        groups = [group_name(finding)] if finding.group is not None else list(finding.details.get("groups", ()))
-        ranks = [finding.rank] if finding.rank is not None else list(finding.ranks)
         for s in series:
-            if s.signal == finding.signal and (not groups or s.group in groups) and (not ranks or s.rank in ranks):
+            if concerns(finding, s):
                 return s, finding
     return (series[0], None) if series else (None, None)
 
@@ -121,3 +119,14 @@ def counts_steps(contract: Contract | None) -> bool:
     """Whether a position on the contract's clock is the number of a step."""
     clock = None if contract is None else contract.clock
     return clock is None or (clock.axis == "update" and clock.counts == "applied" and clock.ticks == 1)
+
+
+def concerns(finding: Finding, series: Series) -> bool:
+    """Whether a finding speaks of this curve."""
+    groups = [group_name(finding)] if finding.group is not None else list(finding.details.get("groups", ()))
+    ranks = [finding.rank] if finding.rank is not None else list(finding.ranks)
+    return (
+        series.signal == finding.signal
+        and (not groups or series.group in groups)
+        and (not ranks or series.rank in ranks)
+    )

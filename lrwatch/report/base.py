@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from lrwatch.findings import Finding, Severity
+from lrwatch.findings import Cause, Finding, Severity
 
 if TYPE_CHECKING:
     from lrwatch.verify import Report
@@ -25,11 +26,17 @@ class Look:
     Attributes:
         fail_on: the lowest severity that makes the verdict ``fail``.
         colour: whether to use ANSI colours. unicode: whether the output can show more than ASCII.
+        allow_inconclusive: whether a verdict that stays open is no failure, where a format has no third way.
     """
 
     fail_on: Severity = Severity.error
     colour: bool = False
     unicode: bool = True
+    allow_inconclusive: bool = False
+
+    def open(self, report: Report) -> bool:
+        """Whether the verdict stays open and that counts as a failure."""
+        return not self.allow_inconclusive and report.result.verdict(self.fail_on) == "inconclusive"
 
 
 def ordered(findings: Sequence[Finding]) -> list[Finding]:
@@ -50,3 +57,37 @@ def ascii_only(text: str) -> str:
 def counted(n: int, word: str, plural: str = "") -> str:
     """``1 row``, ``2,000 rows``."""
     return f"{n:,} {word if n == 1 else plural or word + 's'}"
+
+
+def cause_data(cause: Cause) -> dict[str, Any]:
+    """A cause as plain data."""
+    return {
+        "name": cause.name,
+        "params": cause.params,
+        "confidence": cause.confidence,
+        "explains": cause.explains,
+        "also_consistent": cause.also_consistent,
+        "missing_evidence": cause.missing_evidence,
+        "sentence": cause.sentence,
+    }
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON can hold it: mappings, lists, text, numbers (numpy's too), true, false, null.
+
+    >>> plain({"a": (1, float("inf"))})
+    {'a': [1, 'inf']}
+    """
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if hasattr(value, "tolist"):  # a numpy scalar or array, without importing numpy
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, (int, float)):
+        return value
+    return str(value)

@@ -6,13 +6,11 @@ A number that JSON cannot hold is the text ``"nan"``, ``"inf"`` or ``"-inf"``, a
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lrwatch import __version__
-from lrwatch.findings import Cause, Finding
-from lrwatch.report.base import Look, assumed, ordered
+from lrwatch.findings import Finding
+from lrwatch.report.base import Look, assumed, cause_data, ordered, plain
 
 if TYPE_CHECKING:
     from lrwatch.verify import Report
@@ -69,40 +67,7 @@ def finding_data(finding: Finding) -> dict[str, Any]:
         "last_step": finding.last_step,
         "state": finding.state,
         "message": finding.message,
-        "cause": None if finding.cause is None else _cause(finding.cause),
+        "cause": None if finding.cause is None else cause_data(finding.cause),
         "fix": finding.fix,
         "runbook": finding.runbook,
     }
-
-
-def _cause(cause: Cause) -> dict[str, Any]:
-    return {
-        "name": cause.name,
-        "params": cause.params,
-        "confidence": cause.confidence,
-        "explains": cause.explains,
-        "also_consistent": cause.also_consistent,
-        "missing_evidence": cause.missing_evidence,
-        "sentence": cause.sentence,
-    }
-
-
-def plain(value: Any) -> Any:
-    """The value as JSON can hold it: mappings, lists, text, numbers (numpy's too), true, false, null.
-
-    >>> plain({"a": (1, float("inf"))})
-    {'a': [1, 'inf']}
-    """
-    if value is None or isinstance(value, (bool, str)):
-        return value
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    if hasattr(value, "tolist"):  # a numpy scalar or array, without importing numpy
-        return plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, (int, float)):
-        return value
-    return str(value)

@@ -14,8 +14,7 @@ import pytest
 from lrwatch import __version__
 from lrwatch.findings import Finding, Severity
 from lrwatch.report import render
-from lrwatch.report.base import Look
-from lrwatch.report.json import plain
+from lrwatch.report.base import Look, plain
 from lrwatch.result import Sensitivity
 from tests.report.conftest import Make
 
