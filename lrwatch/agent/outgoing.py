@@ -48,16 +48,16 @@ class Held:
 class Outgoing:
     """The ring, the counters, and the queue of what waits."""
 
-    __slots__ = ("_capacity", "_mask", "_queue", "attempt", "dropped", "lag", "odd", "ring")
+    __slots__ = ("_capacity", "_odd", "_queue", "attempt", "dropped", "lag", "limit", "ring")
 
     def __init__(self, capacity: int = CAPACITY):
         self.ring: deque[Item] = deque()
         self.attempt = 0
         self.lag = 0  # attempts that were skipped: update = attempt - lag
         self.dropped = 0
-        self.odd = False  # the next row, or one before it, needs more than an append
+        self.limit = 0  # the attempt from which on a row needs more than an append
+        self._odd = False  # whether the row being made does
         self._capacity = capacity
-        self._mask = 255 if capacity > 255 else 0  # how often the ring is looked at: every 256th attempt
         self._queue: deque[Held] = deque()
 
     @property
@@ -71,14 +71,22 @@ class Outgoing:
 
     def put(self, item: Item) -> None:
         """Into the ring; a row for which there is no room is counted instead."""
-        if isinstance(item, tuple) and self.full():
+        if isinstance(item, tuple) and len(self.ring) >= self._capacity:
             self.dropped += 1
         else:
             self.ring.append(item)
 
-    def full(self) -> bool:
-        """Whether there is no room for another row."""
-        return len(self.ring) >= self._capacity
+    def mark_odd(self) -> None:
+        """The row being made needs more than an append."""
+        self._odd, self.limit = True, -1
+
+    def look_around(self, open_row: bool) -> None:
+        """Let rows be appended again for as long as there is room, unless something waits or the row is odd."""
+        self._odd = self._odd and open_row
+        if self._odd or self._queue:
+            self.limit = -1
+        else:
+            self.limit = self.attempt + self._capacity - len(self.ring)
 
     def between(self, item: Note | Columns, later: Sequence[Later] = ()) -> None:
         """What stands between rows: out, or behind those that wait."""

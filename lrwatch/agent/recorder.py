@@ -122,8 +122,7 @@ class Recorder(Outgoing):
         self,
         loss: Any = None,
         grad_norm: Any = None,
-        *,
-        epoch: Any = None,
+        epoch: Any = None,  # by keyword only in ``Watch.step``; here that would cost another look-up for each
         samples: Any = None,
         tokens: Any = None,
     ) -> None:
@@ -144,12 +143,10 @@ class Recorder(Outgoing):
                 attempt, self.lag, self.micros, self._sched, time(),
                 loss, grad_norm, epoch, samples, tokens, None, values,
             )  # fmt: skip
-            if self.odd:
-                self._out(list(row))
-            else:
+            if attempt < self.limit:
                 self.ring.append(row)
-            if not attempt & self._mask and self.full():
-                self.odd = True
+            else:
+                self._out(list(row))
         except Exception:
             self.errors += 1
 
@@ -307,7 +304,7 @@ class Recorder(Outgoing):
             if isinstance(x, self._tensor):
                 x = self._device.read(x)
                 if x.__class__ is not float and x is not None:
-                    self.odd = True
+                    self.mark_odd()
                 return x
             if x is None:
                 return None
@@ -323,7 +320,8 @@ class Recorder(Outgoing):
         found = getattr(optimizer, "found_inf", None)
         if found is not None:
             found = self._value(found)
-            self.odd = self.odd or bool(found)
+            if found:
+                self.mark_odd()
         self._found_inf = found
 
     # -- odd rows -----------------------------------------------------------------------------------------
@@ -405,4 +403,4 @@ class Recorder(Outgoing):
     def _release(self, wait: bool = False) -> None:
         for row in self.release(wait):
             self._undecided(row)
-        self.odd = len(self._queue) > 0 or self.full() or (self.odd and self._open is not None)
+        self.look_around(open_row=self._open is not None)
