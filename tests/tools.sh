@@ -16,6 +16,9 @@ missing() {  # missing SEARCH_PATH: the programs that are in none of its directo
     done
 }
 
+# Fetched by an earlier version of this script, without what it needs to start:
+if [ ! -e "$tools/share/alertmanager" ]; then rm -f "$tools/bin/prometheus-alertmanager"; fi
+
 next=trixie  # Prometheus 2.53
 fetch_next() {
     if [ -x "$tools/bin/promtool-next" ] || ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
@@ -87,4 +90,10 @@ if [ -n "$(missing "$work/root/usr/bin")" ]; then
     exit 2
 fi
 for program in $programs; do mv "root/usr/bin/$program" "$tools/bin/$program"; done
+# Debian's Alertmanager reads its templates from where its package puts them, and does not start without. The copy here
+# is told, in as many bytes, to read them from the directory that it is started in: .tools/share/alertmanager.
+rm -rf "$tools/share/alertmanager" && mkdir -p "$tools/share"
+mv root/usr/share/prometheus/alertmanager "$tools/share/alertmanager"
+LC_ALL=C sed -i 's#/usr/share/prometheus/alertmanager\([^/]\)#./././././././././././././././././\1#g' \
+    "$tools/bin/prometheus-alertmanager"
 fetch_next

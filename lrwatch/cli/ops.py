@@ -7,6 +7,8 @@ import click
 from lrwatch.cli import base
 from lrwatch.cli._ops_node import node
 from lrwatch.cli._ops_rules import rules
+from lrwatch.cli._ops_silence import silence
+from lrwatch.cli._ops_stack import stack
 
 
 @click.group(cls=base.Group, short_help="Alert rules, a local monitoring stack, silences.")
@@ -15,6 +17,8 @@ def ops() -> None:
 
 
 ops.add_command(rules)
+ops.add_command(stack)
+ops.add_command(silence)
 ops.add_command(node)
 
 COMMAND = ops
