@@ -25,7 +25,13 @@ from tests.integrations.tiny import CONTRACT, LRS, UPDATES, Crash
 pytestmark = pytest.mark.filterwarnings("default")  # frameworks have warnings of their own
 
 os.environ.setdefault("KERAS_BACKEND", "torch")  # before anything imports it
-FRAMEWORKS = ("huggingface", "accelerate", "lightning", "keras")
+FRAMEWORKS = (
+    "huggingface",
+    "accelerate",
+    "lightning",
+    "keras",
+    pytest.param("deepspeed", marks=[pytest.mark.long, pytest.mark.timeout(600)]),  # compiles when first used
+)
 
 
 @pytest.fixture(params=FRAMEWORKS)
