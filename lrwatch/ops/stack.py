@@ -8,55 +8,26 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import socket
-import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from lrwatch import assets
 from lrwatch.errors import LrwatchError
-from lrwatch.ops import keeper, processes, programs, render, reviewed, routing
-from lrwatch.ops.rules.base import DISCOVERY
-from lrwatch.ops.thresholds import duration, resolve
+from lrwatch.ops import processes, programs, stackfiles
+from lrwatch.ops.stackfiles import READY, Settings
+
+__all__ = ["Service", "Settings", "Stack"]
 
 START: Final = 30.0
 """Seconds that a program may take until it is ready."""
-READY: Final[Mapping[str, str]] = {
-    "keeper": "/-/ready", "alertmanager": "/-/ready", "prometheus": "/-/ready", "grafana": "/api/health",
-}  # fmt: skip
-"""Service → where it says that it is ready; in the order in which they are started."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a stack watches, and how.
-
-    Attributes:
-        runs: run directories, or directories of them. labels: of every target, e.g. ``environment``.
-        sweeps: name → directory of the runs of that sweep. scrape: seconds between scrapes and between evaluations.
-        thresholds: ``name=value``. wait, interval, repeat: of Alertmanager's groups, in seconds; None: two scrapes
-        more than the slowest inhibitor, 10 scrapes, 12 h.
-        authorised, approved: folders of reviewed files. owner: a process with whom the stack ends.
-    """
-
-    runs: tuple[Path, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
-    sweeps: Mapping[str, Path] = field(default_factory=dict)
-    scrape: float = 5.0
-    thresholds: tuple[str, ...] = ()
-    wait: float | None = None
-    interval: float | None = None
-    repeat: float = 12 * 3600.0
-    authorised: Path | None = None
-    approved: Path | None = None
-    owner: int | None = None
+AT_ONCE: Final = 1.0
+"""Seconds after which a program that does not run is one that has ended."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +49,7 @@ class Stack:
 
     def services(self) -> list[Service]:
         """What belongs to this stack, running or not; empty before the first ``up``."""
-        ports = self._state().get("ports", {})
+        ports = self._ports()
         return [
             Service(name, f"http://127.0.0.1:{ports[name]}", processes.running(self.folder, name))
             for name in READY
@@ -86,7 +57,7 @@ class Stack:
         ]
 
     def url(self, name: str) -> str:
-        """Address of a service. Raises ``LrwatchError`` where there is none."""
+        """Address of a service. Raises ``LrwatchError`` where it does not run."""
         for service in self.services():
             if service.name == name and service.pid is not None:
                 return service.url
@@ -97,14 +68,14 @@ class Stack:
         path = self.folder / "notifications.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
-    def _state(self) -> dict[str, Any]:
+    def _ports(self) -> dict[str, int]:
         try:
-            state = json.loads((self.folder / "stack.json").read_text())
+            ports = json.loads((self.folder / "stack.json").read_text())["ports"]
+            return {str(name): int(port) for name, port in ports.items()}
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise LrwatchError(f"{self.folder / 'stack.json'}: cannot be read ({error}); remove it") from None
-        return state if isinstance(state, dict) else {}
 
     # -- doing --------------------------------------------------------------------------------------
 
@@ -115,20 +86,20 @@ class Stack:
             LrwatchError: a program is missing, does not start, or the settings cannot work; nothing that this call
                 started is left then.
         """
-        commands = {name: programs.need(name) for name in ("prometheus", "alertmanager")}
+        found = {name: programs.need(name) for name in ("prometheus", "alertmanager")}
         if grafana := programs.find("grafana"):
-            commands["grafana"] = grafana
+            found["grafana"] = grafana
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._alone():
             begun: list[str] = []
             try:
-                ports = self._ports([name for name in READY if name == "keeper" or name in commands])
-                self._configure(settings, ports)
+                ports = self._chosen(stackfiles.services(settings, found))
+                stackfiles.write(self.folder, settings, ports)
                 for name in ports:
                     if processes.running(self.folder, name) is None:
                         begun.append(name)
-                        command, env = self._command(name, commands.get(name), ports)
-                        processes.start(self.folder, name, command, env, _home(name, commands.get(name)))
+                        command, env = stackfiles.command(self.folder, name, found.get(name), settings, ports)
+                        processes.start(self.folder, name, command, env, stackfiles.home(name, found.get(name)))
                 for name in ports:
                     self._await(name, ports[name])
                 for name in ("prometheus", "alertmanager"):
@@ -153,129 +124,26 @@ class Stack:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _ports(self, names: list[str]) -> dict[str, int]:
+    def _chosen(self, names: list[str]) -> dict[str, int]:
         """The ports of last time where they are free or ours, else any free ones."""
-        known = self._state().get("ports", {})
+        known = self._ports()
         ports: dict[str, int] = {}
         for name in names:
             mine = processes.running(self.folder, name) is not None
             ports[name] = known[name] if name in known and (mine or _free(known[name])) else _any_free()
         return ports
 
-    def _configure(self, settings: Settings, ports: Mapping[str, int]) -> None:
-        """Write every configuration file."""
-        values = resolve(settings.thresholds)
-        home = f"http://127.0.0.1:{ports['keeper']}"
-        late = max(values[w] for w in ("mismatch_for", "finding_error_for")) + 2 * settings.scrape
-        page, ticket, record, deadman = (f"{home}/{receiver}" for receiver in keeper.RECEIVERS)
-        routes = routing.Routing(
-            page, ticket, record, deadman,
-            evaluation=settings.scrape, wait=late if settings.wait is None else settings.wait,
-            interval=10 * settings.scrape if settings.interval is None else settings.interval, repeat=settings.repeat,
-            heartbeat=max(settings.scrape, 1.0),
-        )  # fmt: skip
-        if problems := routing.problems(routes, values):
-            raise LrwatchError("; ".join(problems))
-        extra = []
-        if settings.authorised is not None:
-            extra.append(reviewed.sweep_group(reviewed.sweeps(settings.authorised)))
-        if settings.approved is not None:
-            extra.append(reviewed.approval_group(reviewed.approvals(settings.approved)))
-        (self.folder / "discovery").mkdir(exist_ok=True)  # Prometheus watches it from its start on, or not at all
-        config = self.folder / "config"
-        made = render.files(values, f"{home}/runbooks", extra)
-        for old in (config / "rules").glob("*.yml"):
-            if old.name not in made:
-                old.unlink()
-        for name, text in made.items():
-            keeper.replace(config / "rules" / name, text)
-        keeper.replace(config / "alertmanager.yml", routing.text(routes))
-        keeper.replace(config / "prometheus.yml", render.dump(self._prometheus(settings, ports)))
-        if "grafana" in ports:
-            self._provision_grafana(ports)
-        runs = [{"path": str(path.resolve()), "labels": {**settings.labels, "sweep": name}}
-                for name, path in settings.sweeps.items()]  # fmt: skip
-        runs += [{"path": str(path.resolve()), "labels": dict(settings.labels)} for path in settings.runs]
-        state = {"ports": dict(ports), "runs": runs, "owner": settings.owner}
-        keeper.replace(self.folder / "stack.json", json.dumps(state, indent=1) + "\n")
-
-    def _prometheus(self, settings: Settings, ports: Mapping[str, int]) -> dict[str, Any]:
-        every = duration(settings.scrape)
-        return {
-            "global": {
-                "scrape_interval": every,
-                "scrape_timeout": duration(min(settings.scrape, 10.0)),
-                "evaluation_interval": every,
-            },
-            "rule_files": [str(self.folder / "config" / "rules" / "*.yml")],
-            "alerting": {
-                "alertmanagers": [{"static_configs": [{"targets": [f"127.0.0.1:{ports['alertmanager']}"]}]}]
-            },
-            "scrape_configs": [
-                {
-                    "job_name": "lrwatch",
-                    "file_sd_configs": [
-                        {"files": [str(self.folder / "discovery" / "*.json")], "refresh_interval": "5s"}
-                    ],
-                    "sample_limit": 10_000,
-                    **owned(DISCOVERY),
-                }
-            ],
-        }
-
-    def _command(self, name: str, program: Path | None, ports: Mapping[str, int]) -> tuple[list[str], dict[str, str]]:
-        """How a service is started: command line and environment on top of ours."""
-        address, data = f"127.0.0.1:{ports[name]}", self.folder / name
-        if name == "keeper":
-            root = str(Path(__file__).parents[2])
-            path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
-            return [sys.executable, "-m", "lrwatch.ops.keeper", str(self.folder)], {"PYTHONPATH": path}
-        if name == "prometheus":
-            return [
-                str(program), f"--config.file={self.folder / 'config' / 'prometheus.yml'}",
-                f"--storage.tsdb.path={data}", f"--web.listen-address={address}", f"--web.external-url=http://{address}",
-                "--web.enable-lifecycle", "--web.enable-remote-write-receiver",
-                # An alert that fires before Alertmanager is known would wait a minute to be sent again.
-                "--rules.alert.resend-delay=5s",
-            ], {}  # fmt: skip
-        if name == "alertmanager":
-            return [
-                str(program), f"--config.file={self.folder / 'config' / 'alertmanager.yml'}", f"--storage.path={data}",
-                f"--web.listen-address={address}", f"--web.external-url=http://{address}",
-                "--cluster.listen-address=",  # else it gossips on every interface
-            ], {}  # fmt: skip
-        command = [str(program), *(["server"] if program and program.name == "grafana" else [])]
-        return [*command, f"--config={self.folder / 'grafana.ini'}"], {
-            "GF_SERVER_HTTP_ADDR": "127.0.0.1",
-            "GF_SERVER_HTTP_PORT": str(ports[name]),
-            "GF_PATHS_DATA": str(data),
-            "GF_PATHS_PROVISIONING": str(self.folder / "config" / "grafana"),
-            "GF_ANALYTICS_REPORTING_ENABLED": "false",
-            "GF_AUTH_ANONYMOUS_ENABLED": "true",
-        }
-
-    def _provision_grafana(self, ports: Mapping[str, int]) -> None:
-        provisioning = self.folder / "config" / "grafana"
-        source = {"name": "lrwatch", "uid": "lrwatch", "type": "prometheus", "access": "proxy",
-                  "url": f"http://127.0.0.1:{ports['prometheus']}"}  # fmt: skip
-        boards = {"name": "lrwatch", "type": "file", "options": {"path": str(assets.find("dashboards"))}}
-        keeper.replace(provisioning / "datasources" / "lrwatch.yaml",
-                       render.dump({"apiVersion": 1, "datasources": [source]}))  # fmt: skip
-        keeper.replace(provisioning / "dashboards" / "lrwatch.yaml",
-                       render.dump({"apiVersion": 1, "providers": [boards]}))  # fmt: skip
-        keeper.replace(self.folder / "grafana.ini", "")
-
     def _await(self, name: str, port: int) -> None:
-        deadline = time.monotonic() + START
+        began = time.monotonic()
         log = self.folder / "logs" / f"{name}.log"
         while True:
-            alive = processes.running(self.folder, name)
-            if alive is not None and answers(f"http://127.0.0.1:{port}{READY[name]}"):
+            alive = processes.running(self.folder, name) is not None
+            if alive and answers(f"http://127.0.0.1:{port}{READY[name]}"):
                 return
-            ended = alive is None and (self.folder / "pids" / name).exists() and time.monotonic() > deadline - START + 1
-            if ended or time.monotonic() > deadline:
+            waited = time.monotonic() - began
+            if waited > (START if alive else AT_ONCE):
                 said = log.read_text(errors="replace").strip().splitlines()[-3:] if log.exists() else []
-                what = "ended at once" if ended else f"was not ready within {START:.0f} s"
+                what = f"was not ready within {START:.0f} s" if alive else "ended at once"
                 raise LrwatchError(f"{name} {what}; {log} ends with: {' | '.join(said) or 'nothing'}")
             time.sleep(0.02)
 
@@ -286,32 +154,6 @@ class Stack:
         except (OSError, urllib.error.HTTPError) as error:
             said = error.read().decode(errors="replace") if isinstance(error, urllib.error.HTTPError) else str(error)
             raise LrwatchError(f"{name} refuses its configuration: {' '.join(said.split())}") from None
-
-
-def owned(labels: Sequence[str]) -> dict[str, Any]:
-    """Relabelling by which only discovery can set these labels: what a process says of itself does not count.
-
-    A label of the target beats one of the sample, but only where the target has it; so every target gets all of them,
-    and those that discovery left out go again.
-    """
-    return {
-        "relabel_configs": [
-            {"source_labels": [label], "regex": "", "target_label": label, "replacement": "none"} for label in labels
-        ],
-        "metric_relabel_configs": [
-            *(
-                {"source_labels": [label], "regex": "none", "target_label": label, "replacement": ""}
-                for label in labels
-            ),
-            {"action": "labeldrop", "regex": f"exported_({'|'.join(labels)})"},
-        ],
-    }
-
-
-def _home(name: str, program: Path | None) -> Path | None:
-    """The directory to start in: an unpacked Alertmanager has its templates beside it (tests/tools.sh)."""
-    home = program.parent.parent / "share" / name if program else None
-    return home if home is not None and home.is_dir() else None
 
 
 def answers(url: str) -> bool:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ QUICK = (
 """Thresholds of the tests: the rules are as shipped, their waits are shorter."""
 
 
-def until(what: Callable[[], object], seconds: float = 40.0) -> object:
+def until(what: Callable[[], Any], seconds: float = 40.0) -> Any:
     """Ask until the answer is true, and return it."""
     deadline = time.monotonic() + seconds
     while True:

@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,7 +45,7 @@ def survivors(folder: Path) -> list[str]:
 
 def test_everything_listens_on_loopback_and_ends_with_down(stack: Stack, tmp_path: Path) -> None:
     services = stack.up(quick(tmp_path))
-    assert [s.name for s in services] == ["keeper", "alertmanager", "prometheus"]
+    assert [s.name for s in services] == ["keeper", "ledger", "alertmanager", "prometheus"]
     assert all(s.pid and s.url.startswith("http://127.0.0.1:") for s in services)
     inodes = set()
     for service in services:
@@ -57,7 +58,7 @@ def test_everything_listens_on_loopback_and_ends_with_down(stack: Stack, tmp_pat
             address, state, inode = line.split()[1], line.split()[3], line.split()[9]
             if state == "0A" and inode in inodes:  # listening
                 assert address.startswith("0100007F:")
-    assert stack.down() == ["alertmanager", "keeper", "prometheus"]
+    assert stack.down() == ["alertmanager", "keeper", "ledger", "prometheus"]
     assert survivors(stack.folder) == []
     assert stack.down() == []
     assert all(s.pid is None for s in stack.services())
@@ -93,15 +94,27 @@ def test_up_again_starts_what_is_missing_and_reloads_the_rest(stack: Stack, tmp_
     assert "clamp_min(10 * max by" in rules and "77)" in rules
 
 
+def test_the_ledger_counts_what_ended(stack: Stack, tmp_path: Path) -> None:
+    summary = {"lrwatch": "0", "run": "r", "experiment": "gpt", "rank": 0, "world": 1, "outcome": "finished",
+               "ended": time.time(), "gpu_seconds": 7.0, "attempt": 1}  # fmt: skip
+    (tmp_path / "runs" / "r").mkdir(parents=True)
+    (tmp_path / "runs" / "r" / "summary.json").write_text(json.dumps(summary))
+    stack.up(quick(tmp_path))
+    found = until(lambda: api.query(stack.url("prometheus"), "experiment_outcome:lrwatch_runs:sum"))
+    assert [(s["metric"]["experiment"], s["metric"]["outcome"], s["value"][1]) for s in found] == [
+        ("gpt", "finished", "1")
+    ]
+
+
 def test_a_port_that_somebody_took_meanwhile_is_left_to_them(stack: Stack, tmp_path: Path) -> None:
-    port = int(stack.up(quick(tmp_path))[2].url.rpartition(":")[2])
+    port = int(stack.up(quick(tmp_path))[3].url.rpartition(":")[2])
     stack.down()
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", port))
         other.listen()
         again = stack.up(quick(tmp_path))
-    assert int(again[2].url.rpartition(":")[2]) != port
+    assert int(again[3].url.rpartition(":")[2]) != port
 
 
 def test_a_start_that_fails_leaves_nothing(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +199,7 @@ def test_grafana_joins_where_it_is_found(stack: Stack, tmp_path: Path, monkeypat
     grafana.chmod(grafana.stat().st_mode | stat.S_IXUSR)
     find = programs.find
     monkeypatch.setattr(programs, "find", lambda name: grafana if name == "grafana" else find(name))
-    assert [s.name for s in stack.up(quick(tmp_path)) if s.pid][3] == "grafana"
+    assert [s.name for s in stack.up(quick(tmp_path)) if s.pid][-1] == "grafana"
     arguments, told = json.loads((tmp_path / "told").read_text())
     assert arguments == ["server", f"--config={stack.folder}/grafana.ini"]
     assert told["GF_PATHS_DATA"] == f"{stack.folder}/grafana"
