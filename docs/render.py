@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from lrwatch.cli import main
+from lrwatch.importers import _page as frameworks
 from lrwatch.report import pages
 
 HERE = Path(__file__).parent
@@ -27,6 +28,7 @@ def rendered() -> dict[str, str]:
     causes = [pages.markdown(topic, level=2) for topic in pages.topics() if topic.kind == "cause"]
     head = MADE.format(source="lrwatch/diagnosis/causes.py") + "# Causes that lrwatch can name\n\n"
     made["causes.md"] = head + "\n".join(causes)
+    made["frameworks.md"] = MADE.format(source="lrwatch/importers/_frameworks") + frameworks.page()
     made["cli.md"] = MADE.format(source="--help") + "# The command line\n\n" + "\n".join(_commands())
     return made
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 
 from lrwatch.cli import base
+from lrwatch.cli._import import import_
 
 
-@click.group(cls=base.Group, short_help="Check, identify or show a contract.")
+@click.group(cls=base.Group, short_help="Import, check, identify or show a contract.")
 def contract() -> None:
-    """Check, identify or show a contract.
+    """Import, check, identify or show a contract.
 
     `lrwatch explain contract` shows one to start from.
     """
@@ -63,5 +64,7 @@ def show(file: str) -> None:
 
     click.echo(describe(load(file)), nl=False)
 
+
+contract.add_command(import_)
 
 COMMAND = contract

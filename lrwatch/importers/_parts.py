@@ -85,12 +85,12 @@ def tidy(value: Any) -> Any:
 
 
 def share(ratio: float) -> str:
-    """A multiple of the base, as a contract writes it.
+    """A multiple of the base, as a contract writes it: 15 digits, so that 1/(1/0.04) is 4%.
 
-    >>> share(0.07), share(1), share(1e-7)
-    ('7%', '100%', '0.00001%')
+    >>> share(0.07), share(1), share(1e-7), share(0.039999999999999994)
+    ('7%', '100%', '0.00001%', '4%')
     """
-    return f"{(Decimal(repr(float(ratio))) * 100).normalize():f}%"
+    return f"{(Decimal(f'{ratio:.15g}') * 100).normalize():f}%"
 
 
 def sequence(*parts: Part | None) -> tuple[Part, ...]:

@@ -48,7 +48,7 @@ FAMILY = Family(
     table,
     (
         Param("values", "values", "the values, in order", ge=0),
-        Param("at", "counts", "where each of them is; every ``every`` unless given", default=None),
+        Param("at", "counts", "where each of them is; one after another unless given", default=None),
         Param("every", "count", "clock units from one to the next", default=1.0),
         Param("between", "choice", "keep the last one, or a straight line", default="hold", choices=("hold", "linear")),
     ),

@@ -11,6 +11,7 @@ import pytest
 
 from lrwatch.curve import Curve
 from lrwatch.importers import _frameworks
+from lrwatch.importers._page import explained, page
 from lrwatch.importers._parts import Schedule
 from tests.importers import real
 
@@ -82,3 +83,11 @@ LIVE = {"SequentialLR", "ChainedScheduler", "ReduceLROnPlateau"}
 """Compared with live schedulers in test_torch.py, and in tests/schedules/test_torch.py."""
 PLATEAU = {"plateau"}
 """torch's own plateau under another name."""
+
+
+@pytest.mark.parametrize("framework", _frameworks.names())
+def test_every_schedule_says_its_value_its_first_and_what_comes_past_the_end(framework: str) -> None:
+    for name, function in _frameworks.schedules(framework).items():
+        said = explained(function)
+        assert all(said.values()), name
+        assert f"| {name} | " in page()
