@@ -11,9 +11,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +93,7 @@ class Session:
         self._workers: dict[int, Worker] = {}
         self._whole: list[Check] = []
         self._cannot: dict[str, str] = {}
+        self._broken: dict[str, str] = {}
         for slug, cls in self._classes.items():
             context = Context(contract, None, live)
             if why := cls.cannot(context):
@@ -123,7 +125,19 @@ class Session:
         else:
             self._damage[item.kind] += 1
             for check in self._whole:
-                check.damage(item)
+                self._ask(check, check.damage, item)
+
+    def _ask(self, check: Check, method: Callable[..., Any], *given: Any) -> Any:
+        """Call a check. Inside a trainer one that breaks is left out from then on, and the others go on."""
+        if check.slug in self._broken:
+            return None
+        if not self.live:
+            return method(*given)
+        try:
+            return method(*given)
+        except Exception as e:
+            self._broken[check.slug] = f"it broke ({type(e).__name__}: {e}); verify the trace to see where"
+            return None
 
     def _worker(self, rank: int) -> Worker:
         if rank not in self._workers:
@@ -151,7 +165,7 @@ class Session:
             values = fields.get("metrics") or {}
             worker.metrics.extend((str(k), float(v)) for k, v in values.items() if isinstance(v, (int, float)))
         for check in (*worker.checks, *(c for c in self._whole if c.scope == "run")):
-            check.event(event)
+            self._ask(check, check.event, event)
 
     def _chunk(self, chunk: Chunk) -> None:
         worker = self._worker(chunk.rank)
@@ -160,10 +174,10 @@ class Session:
         batch = self._batch(worker, chunk)
         self._count(chunk)
         for check in worker.checks:
-            check.update(batch)
+            self._ask(check, check.update, batch)
         for check in self._whole:
             if check.scope == "run":
-                check.update(batch)
+                self._ask(check, check.update, batch)
         if self._aligner is not None:
             self._align(self._aligner.push(chunk))
         self._remember(worker, batch)
@@ -172,7 +186,7 @@ class Session:
         for rows in released:
             for check in self._whole:
                 if check.scope == "aligned":
-                    check.aligned(rows)  # type: ignore[arg-type]
+                    self._ask(check, check.aligned, rows)
 
     def _batch(self, worker: Worker, chunk: Chunk) -> Batch:
         """The chunk with positions, expectations and tolerances."""
@@ -265,11 +279,12 @@ class Session:
 
     def findings(self) -> tuple[Finding, ...]:
         """Everything found so far, diagnosed, the same trouble of several workers as one."""
-        raw = [(rank, f) for rank, worker in self._workers.items() for c in worker.checks for f in c.findings()]
+        asked = [(rank, self._ask(c, c.findings)) for rank, w in self._workers.items() for c in w.checks]
+        raw = [(rank, f) for rank, found in asked for f in found or ()]
         self._drifting = {(rank, f.details["column"], f.details["segment"]) for rank, f in raw if f.slug == Drift.slug}
         found = [self._diagnosed(rank, f) for rank, f in raw]
         for check in self._whole:
-            found.extend(check.findings())
+            found.extend(self._ask(check, check.findings) or ())
         return merged(found)
 
     def finish(self) -> Result:
@@ -279,7 +294,7 @@ class Session:
             if self._aligner is not None:
                 self._align(self._aligner.flush())
             for check in self._all_checks():
-                check.finish()
+                self._ask(check, check.finish)
         findings = self.findings()
         return Result(
             self.contract,
@@ -300,6 +315,9 @@ class Session:
     def _check_runs(self) -> tuple[CheckRun, ...]:
         runs = []
         for slug, cls in self._classes.items():
+            if slug in self._broken:
+                runs.append(CheckRun(slug, cls.code, "not_checked", self._broken[slug]))
+                continue
             instances = [c for c in self._all_checks() if c.slug == slug]
             ran = any(c.ran() for c in instances)
             reasons = dict.fromkeys(why for c in instances if (why := c.not_checked()))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lrwatch.checks import checks
+from lrwatch.checks.non_finite import NonFinite
 from lrwatch.engine import Session
 from lrwatch.errors import LrwatchError
 from lrwatch.trace.model import Chunk, Damage, DamageKind, Event, EventKind
@@ -307,3 +308,17 @@ def test_newest_expects_nothing_where_nobody_knows_the_position() -> None:
     newest = play(case({"rows": "0..9", "lr": "E(t + 50)", "origin": "unknown"})).newest(0)
     assert newest is not None
     assert (newest.expected, newest.drift_ratio) == ({}, 0.0)
+
+
+def test_a_check_that_breaks_in_a_trainer_leaves_the_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: NonFinite, batch: object) -> None:
+        raise ZeroDivisionError("of its own")
+
+    monkeypatch.setattr(NonFinite, "update", broken)
+    session = Session(None, live=True)
+    session.feed(Chunk({"update": np.array([0, 1, 1, 2]), "loss": np.ones(4)}))
+    runs = {c.slug: c for c in session.finish().checks}
+    assert runs["non-finite"].status == "not_checked" and "ZeroDivisionError: of its own" in runs["non-finite"].why
+    assert [f.slug for f in session.findings()] == ["trace-damage"]
+    with pytest.raises(ZeroDivisionError):
+        Session(None).feed(Chunk({"update": np.array([0]), "loss": np.ones(1)}))
