@@ -110,7 +110,8 @@ def in_torch(phase: Phase, base: float, scale: float) -> list[Piece]:
     """
     build = _IN_TORCH.get(phase.family)
     counts = [phase.start, phase.length or 0.0]
-    if build is None or phase.offset or not all(float(c).is_integer() for c in counts):
+    shaped = phase.offset or any(x is not None for x in (phase.low, phase.high, phase.stairs))
+    if build is None or shaped or not all(float(c).is_integer() for c in counts):
         return []
     values = {
         name: value[0] if value[1] else value[0] / base

@@ -164,6 +164,8 @@ def _validate_contract(contract: Contract) -> None:
         raise refuse(
             "clock.axis", f"the reference trainer steps its scheduler per update, not per {contract.clock.axis}"
         )
+    if contract.clock.ticks != 1:
+        raise refuse("clock.ticks", "the reference trainer steps its scheduler once per update; leave it out")
     if contract.batch.ramp:
         raise refuse("batch.ramp", "the reference trainer keeps its batch size; leave it out")
     for name in contract.signals["lr"].groups:

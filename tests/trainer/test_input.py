@@ -64,6 +64,10 @@ LR = {"base": 1.0, "schedule": "constant"}
             "batch.global: 10 cannot be shared out evenly to 2 workers x 3 micro-batches; give a multiple of 6",
         ),
         (
+            {"clock": {"horizon": 30, "ticks": 2}},
+            "clock.ticks: the reference trainer steps its scheduler once per update; leave it out",
+        ),
+        (
             {"batch": {"ramp": [[0, 6], [60, 12]]}},
             "batch.ramp: the reference trainer keeps its batch size; leave it out",
         ),
