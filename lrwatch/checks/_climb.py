@@ -1,0 +1,182 @@
+"""Finds where a loss climbed above what had been reached and stayed there; shared by the divergence checks.
+
+The loss is compared with the best level of rows whose learning rate was about as high or higher: after a warm restart
+it is naturally above the best of the run, and below what the same learning rate gave earlier. What counts as a rise is
+measured in the run's own noise (of single rows, and of slow wandering) and in the progress it had made, never as a
+ratio of two losses, which means nothing near zero or below.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from lrwatch.checks._series import FIRST, LAST, LEVEL, LR, SHARE, SPREAD, Levels, Rows, middle, runs, wander
+from lrwatch.schedules.base import FloatArray
+
+NOISE = 6.0
+"""A rise is at least so many standard deviations of single rows and of wandering levels. A level is a median of 8 rows
+or more and must hold for 64 rows, so 6 is beyond any stationary noise; 3 already fired in 1 of 300 simulated runs."""
+SETBACK = 0.1
+"""… and at least this share of the progress from the start to the best level."""
+LOST = 0.5
+"""A rise of this share of the progress, or back to the start, is a lost run."""
+LOST_NOISE = 10.0
+"""… if it also is so many standard deviations."""
+SUSTAINED = 8
+"""Cells (64 rows or more) that must all be above."""
+SUSTAINED_SHARE = 0.05
+"""… and this share of the run so far: what is short against the run is a spike."""
+HISTORY = 4
+"""Cells that must stand before them: the first 32 rows have nothing to be compared with."""
+LASTING = 0.25
+"""A rise that lasts for this share of the run is lost, too, however slow it was."""
+SAME_RATE = 0.7
+"""Rows count as comparable when their learning rate was at least this share of the current one."""
+LATE = 0.75
+"""Share of the schedule after which a rise is a late one."""
+ABRUPT = 16
+"""Finest cells (128 rows) in a row after which a lost run is reported without waiting for more of a long one."""
+
+
+@dataclass
+class Rise:
+    """Where the loss climbed.
+
+    Attributes:
+        first, last: steps; share: of the schedule at ``first``. best: what had been reached; level: the highest since.
+        over: the level at which it is over; limit: that above which the run is lost.
+        active: it lasts; lost: too far or too long; reported: by this check.
+    """
+
+    first: int
+    last: int
+    share: float
+    best: float
+    level: float
+    over: float
+    limit: float
+    active: bool = True
+    lost: bool = False
+    reported: bool = True
+
+
+@dataclass
+class Climb:
+    """Fed with rows; ``found`` is what to report: the first rise, extended by later ones.
+
+    Attributes:
+        late: report rises that begin in the last quarter of the schedule; False: all others.
+        placed: whether the position on the schedule is known.
+        open: the rise that lasts.
+        best, over, limit: of the last judgement, at learning rates up to ``limit_lr``; beyond them ``limit_restarted``.
+        above, above_since: finest cells in a row above the limit, and where they began (step, share).
+    """
+
+    late: bool
+    levels: Levels = field(default_factory=Levels)
+    placed: bool = False
+    open: Rise | None = None
+    found: Rise | None = None
+    best: float = np.nan
+    over: float = np.nan
+    limit: float = np.inf
+    limit_restarted: float = np.inf
+    limit_lr: float = np.inf
+    above: int = 0
+    above_since: tuple[int, float] = (-1, np.nan)
+
+    def feed(self, rows: Rows) -> None:
+        """Take in rows."""
+        self.placed = self.placed or bool(np.isfinite(rows.share[-1]))
+        for fresh, turn in self.levels.feed(rows):
+            if self.open is None and self.levels.size > 1:
+                self._abrupt(fresh)
+            if turn:
+                self._judge()
+
+    def finish(self) -> None:
+        """No more rows will come."""
+        for _ in self.levels.flush():
+            self._judge()
+
+    def _judge(self) -> None:
+        cells = self.levels.cells
+        n = cells.shape[1]
+        tail = max(SUSTAINED, math.ceil(n * SUSTAINED_SHARE))
+        if n < tail + HISTORY or self.levels.start is None:
+            return
+        if self.open is not None:
+            self._follow(self.open, cells, tail)
+            return
+        levels, start = cells[LEVEL], self.levels.start
+        noise = max(middle(cells[SPREAD]), wander(levels[:-tail]))
+        lr = float(cells[LR, -tail:].max())
+        self.best = best = self._reached(levels[:-tail], cells[LR, :-tail], lr, start)
+        progress = max(start - best, 0.0)
+        rise = max(NOISE * noise, SETBACK * progress)
+        self.over = best + rise / 2
+        whole = progress if progress > NOISE * noise else abs(start)
+        self.limit = best + max(LOST_NOISE * noise, LOST * whole)
+        self.limit_restarted = max(start, best) + LOST_NOISE * noise
+        self.limit_lr = lr / SAME_RATE if lr == lr else np.inf
+        if levels[-tail:].min() > best + rise:
+            below = np.flatnonzero(levels <= self.over)
+            since = min(int(below[-1]) + 1 if len(below) else 0, n - tail)
+            self._follow(self._open(_place(cells, since)), cells, tail)
+
+    def _reached(self, levels: FloatArray, lrs: FloatArray, lr: float, start: float) -> float:
+        """The third lowest comparable level, at most the start: nothing is as high at any learning rate."""
+        comparable = levels if lr != lr else levels[~(lrs < SAME_RATE * lr)]
+        if len(comparable) < 3:
+            return start
+        return min(float(np.partition(comparable, 2)[2]), start)
+
+    def _abrupt(self, fresh: FloatArray) -> None:
+        """A lost run within a cell of a long one: compared with the limit of the last judgement."""
+        limit = np.where(fresh[LR] > self.limit_lr, self.limit_restarted, self.limit)
+        long = runs(fresh[LEVEL] > limit, self.above)
+        where = np.flatnonzero(long >= ABRUPT)
+        if len(where):
+            began = int(where[0]) + 1 - int(long[where[0]])
+            rise = self._open(self.above_since if began < 0 else _place(fresh, began))
+            rise.last, rise.lost = int(fresh[LAST, where[0]]), True
+            rise.level = float(fresh[LEVEL, max(began, 0) : where[0] + 1].max())
+            self._report(rise)
+            self.above = 0
+            return
+        self.above = int(long[-1])
+        if 0 < self.above <= len(long):
+            self.above_since = _place(fresh, len(long) - self.above)
+
+    def _open(self, begin: tuple[int, float]) -> Rise:
+        first, share = begin
+        self.open = rise = Rise(first, first, share, self.best, self.best, self.over, self.limit)
+        rise.reported = (share >= LATE) == self.late  # else it is the other check's
+        if rise.reported and self.found is not None:  # the same symptom again: one finding
+            rise.first, rise.share, rise.best = self.found.first, self.found.share, self.found.best
+        return rise
+
+    def _follow(self, rise: Rise, cells: FloatArray, tail: int) -> None:
+        """Whether an open rise lasts, and is too much."""
+        levels = cells[LEVEL]
+        if levels[-HISTORY:].max() <= rise.over:
+            rise.active = rise.lost = False
+            self.open = None
+        else:
+            since = int(np.searchsorted(cells[FIRST], rise.first))
+            n = cells.shape[1]
+            rise.last, rise.level = int(cells[LAST, -1]), max(rise.level, float(levels[since:].max(initial=rise.best)))
+            rise.lost = rise.lost or levels[-tail:].min() > rise.limit or n - since > LASTING * n
+        self._report(rise)
+
+    def _report(self, rise: Rise) -> None:
+        if rise.reported:
+            self.found = replace(rise)
+
+
+def _place(cells: FloatArray, i: int) -> tuple[int, float]:
+    """Where a cell begins: update and share of the schedule."""
+    return int(cells[FIRST, i]), float(cells[SHARE, i])

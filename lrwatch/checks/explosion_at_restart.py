@@ -1,0 +1,234 @@
+"""The gradient norm or the loss exploded when the learning rate was raised again.
+
+What it checks
+    A warm restart is a row whose learning rate jumped up from below. The levels (medians of 8 rows) of the 64 rows
+    after it are compared with the 32 rows before: the gradient norm has exploded above 10 times its level and 3 times
+    any level that it ever had; the loss above its level at the very start of the run, all progress thrown away. The
+    bump that a restart naturally makes stays below both. It is an error if it is not half-way back after 320 rows, or
+    when the next restart comes. Excepted: restarts less than 32 rows after the one before, see ``oscillation``.
+
+Why it matters
+    A restart to the full learning rate is meant to leave a minimum, not to destroy the model.
+
+Example
+    explosion-at-restart: at the restart of step 6000 the gradient norm rose from 0.38 to 51.2 and did not come back.
+
+Fix
+    Let each restart peak lower (``decay``), put a short warm-up before it, clip the gradient, and make sure that the
+    optimizer's state (momentum, Adam's second moment) survives the restart.
+
+Source
+    Failure mode "resource spikes: gradient explosions, LR jumps at restart; smooth the restart amplitude";
+    Loshchilov and Hutter, SGDR, 2016.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lrwatch.checks._series import CELL, Follow, Restarts, Rows, middle
+from lrwatch.checks.base import Batch, Check, Context
+from lrwatch.findings import Finding, Severity
+from lrwatch.schedules.base import FloatArray
+
+BEFORE = 32
+"""Rows that say how it was before the restart."""
+WATCHED = 8
+"""Levels after a restart (64 rows) in which an explosion counts as its consequence."""
+FOLLOWED = 40
+"""Levels (320 rows) in which it must be half-way back."""
+TIMES = math.log(10.0)
+"""A rise of the gradient norm in the logarithm; restarts of real trainings make 2 to 5."""
+EVER = math.log(3.0)
+"""… and so much above every level so far: where the loss is nearly 0 before a restart, the norm is, too."""
+NOISE = 6.0
+"""… and so many spreads of single rows."""
+GONE_NOISE = 3.0
+"""Spreads that the loss must be above the start, and the start above the level before, at least."""
+
+
+@dataclass
+class Watch:
+    """The rows after one restart. ``limit``: the level of an explosion; ``high``: the highest level so far."""
+
+    step: int
+    usual: float
+    limit: float
+    levels: int = 0
+    high: float = -np.inf
+    exploded: bool = False
+    back: bool = False
+    pending: FloatArray = field(default_factory=lambda: np.empty((2, 0)))
+
+
+@dataclass
+class Series:
+    """Gradient norm (its logarithm) or loss of the followed worker.
+
+    Attributes:
+        recent: rows since the restart, at most ``BEFORE``. ever: the highest level outside of explosions.
+        explosions: how many; first, last: restart of the first, last row of the newest; lost: it did not come back.
+        worst: restart, level before it and highest level of the worst.
+    """
+
+    column: str
+    follow: Follow
+    restarts: Restarts = field(default_factory=Restarts)
+    recent: FloatArray = field(default_factory=lambda: np.empty(0))
+    pending: FloatArray = field(default_factory=lambda: np.empty(0))
+    start: float = np.nan
+    ever: float = -np.inf
+    watch: Watch | None = None
+    watched: int = 0
+    explosions: int = 0
+    first: int = -1
+    last: int = -1
+    lost: bool = False
+    worst: tuple[int, float, float] = (-1, 0.0, 0.0)
+
+    def feed(self, rows: Rows) -> None:
+        """Take in rows."""
+        if self.column == "grad_norm":
+            rows = rows.logs()
+        if not len(rows):
+            return
+        starts = self.restarts.feed(rows.lr, rows.segment)
+        for i, (begin, end) in enumerate(zip([0, *starts], [*starts, len(rows.values)], strict=True)):
+            part = rows.take(slice(begin, end))
+            if i:
+                self._restart(int(part.steps[0]))
+            watched = 0 if self.watch is None else self._look(self.watch, part)
+            self.recent = np.concatenate([self.recent, part.values[-BEFORE:]])[-BEFORE:]
+            self._ordinary(part.values[watched:])
+
+    def _ordinary(self, values: FloatArray) -> None:
+        """Rows outside of a watch say which levels are ordinary."""
+        waiting = np.concatenate([self.pending, values])
+        whole = len(waiting) // CELL * CELL
+        self.pending = waiting[whole:]
+        if whole:
+            levels = _levels(waiting[:whole])
+            if self.start != self.start:
+                self.start = float(levels[0])
+            self.ever = max(self.ever, float(levels.max()))
+
+    def _restart(self, step: int) -> None:
+        self._end()
+        recent, self.recent = self.recent, self.recent[:0]
+        if len(recent) < BEFORE:
+            return
+        usual, spread = middle(recent), float(np.subtract(*np.quantile(recent, (0.84, 0.16)))) / 2
+        if self.column == "grad_norm":
+            limit = max(usual + max(TIMES, NOISE * spread), self.ever + EVER)
+        else:
+            limit = self.start + GONE_NOISE * spread
+            if self.start - usual < GONE_NOISE * spread:
+                return  # no progress that could be thrown away
+        self.watch = Watch(step, usual, limit)
+        self.watched += 1
+
+    def _look(self, watch: Watch, part: Rows) -> int:
+        """Watch these rows; how many of them belong to the watch."""
+        waiting = np.concatenate([watch.pending, part.table[:2]], axis=1)
+        before = int(watch.pending.shape[1])
+        whole = waiting.shape[1] // CELL * CELL
+        watch.pending = waiting[:, whole:]
+        steps = waiting[0, CELL - 1 : whole : CELL]
+        levels = _levels(waiting[1, :whole])
+        for i, (level, step) in enumerate(zip(levels.tolist(), steps.tolist(), strict=True)):
+            if not self._still_watched(watch, level, int(step)):
+                self._end()
+                return (i + 1) * CELL - before
+        return len(part)
+
+    def _still_watched(self, watch: Watch, level: float, step: int) -> bool:
+        """Take in a level; False when it is the last one of the watch."""
+        watch.levels += 1
+        watch.high = max(watch.high, level)
+        if not watch.exploded:
+            if level <= watch.limit:
+                return watch.levels < WATCHED
+            watch.exploded = True
+            self.explosions += 1
+            self.first = watch.step if self.first < 0 else self.first
+        self.last = step
+        if self.worst[0] < 0 or watch.high - watch.usual > self.worst[2] - self.worst[1]:
+            self.worst = (watch.step, watch.usual, watch.high)
+        watch.back = level <= (watch.usual + watch.high) / 2
+        return not watch.back and watch.levels < FOLLOWED
+
+    def _end(self) -> None:
+        """A watch ends with the next restart, after 320 rows, or when all is well again."""
+        watch, self.watch = self.watch, None
+        if watch is None:
+            return
+        if watch.exploded:
+            self.lost = not watch.back
+        else:
+            self.ever = max(self.ever, watch.high)
+
+
+def _levels(values: FloatArray) -> FloatArray:
+    """Medians of 8 rows, float64[n / 8]."""
+    ranked = np.sort(values.reshape(-1, CELL), axis=1)
+    return np.asarray((ranked[:, CELL // 2] + ranked[:, CELL // 2 - 1]) / 2)
+
+
+class ExplosionAtRestart(Check):
+    slug = "explosion-at-restart"
+    code = "LR307"
+    title = "gradient norm or loss exploded at a warm restart"
+    scope = "run"
+    severity = Severity.warning
+
+    def __init__(self, context: Context):
+        super().__init__(context)
+        self.series = [Series(c, Follow(c)) for c in ("grad_norm", "loss")]
+
+    def update(self, batch: Batch) -> None:
+        for series in self.series:
+            for rows in series.follow.rows(batch):
+                series.feed(rows)
+
+    def finish(self) -> None:
+        for series in self.series:
+            for rows in series.follow.rest():
+                series.feed(rows)
+
+    def findings(self) -> list[Finding]:
+        result = []
+        for series in self.series:
+            if series.first < 0:
+                continue
+            step, usual, high = series.worst
+            word = series.column.replace("_", " ")
+            if series.column == "grad_norm":
+                usual, high = math.exp(usual), math.exp(high)
+            how = "and did not come back" if series.lost else "and came back"
+            if series.watch is not None and series.watch.exploded:
+                how = "just now"
+            many = "" if series.explosions == 1 else f"; at {series.explosions} of {series.watched} restarts"
+            result.append(
+                self.finding(
+                    f"at the restart of step {step} the {word} rose from {usual:.3g} to {high:.3g} {how}{many}",
+                    severity=Severity.error if series.lost else Severity.warning,
+                    signal=series.column,
+                    rank=series.follow.rank,
+                    first_step=series.first,
+                    last_step=series.last,
+                    state="active" if series.lost or series.watch is not None else "resolved",
+                    fix="let restarts peak lower, warm up before them, clip the gradient, keep the optimizer's state",
+                )
+            )
+        return result
+
+    def not_checked(self) -> str:
+        if all(series.follow.rank is None for series in self.series):
+            return "the trace has neither loss nor gradient norm"
+        return "" if any(series.watched for series in self.series) else "no warm restart with 32 rows before it"
+
+
+CHECK = ExplosionAtRestart

@@ -1,0 +1,126 @@
+"""The validation metric gets worse while the training loss still gets better.
+
+What it checks
+    The last 4 validations against the best one before them: all are worse by more than 4 standard deviations of the
+    metric's own noise and by more than a twentieth of its progress since the first, and the training loss (levels, see
+    ``divergence``) has meanwhile fallen by a twentieth of its progress and beyond its own noise. After a warm restart
+    both get worse together; that is not overfitting. Excepted: the first 7 validations.
+
+Why it matters
+    From the best validation on every step makes the model worse at what it is for; the checkpoint to keep is that one.
+
+Example
+    overfitting: val_loss is 0.84 at step 6000, best 0.61 at step 2400, while the training loss fell from 0.43 to 0.11.
+
+Fix
+    Keep the checkpoint of the best step. Stop early, use more data or augmentation, more weight decay or dropout.
+
+Source
+    Prechelt, Early Stopping, but When?, 1998.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lrwatch.checks._series import LAST, LEVEL, SLOWLY, SPREAD, Follow, Levels, Rows, middle
+from lrwatch.checks._validations import UPDATE, VALUE, Validations
+from lrwatch.checks.base import Batch, Check, Context
+from lrwatch.findings import Finding, Severity
+from lrwatch.trace.model import Event
+
+EARLY = 8
+"""Validations without which neither noise nor progress of the metric is known."""
+WORSE = 4
+"""Validations in a row that must all be worse than the best."""
+NOISE = 4.0
+"""… by so many standard deviations."""
+SHARE = 0.05
+"""… and by this share of the progress, also for the training loss in the other direction."""
+STRETCH = 10
+"""A training level is the median of a tenth of the run before the step."""
+
+
+class Overfitting(Check):
+    slug = "overfitting"
+    code = "LR312"
+    title = "validation worsens while training improves"
+    scope = "run"
+    severity = Severity.warning
+
+    def __init__(self, context: Context):
+        super().__init__(context)
+        self.validations = Validations()
+        self.loss = Follow("loss", together=SLOWLY)
+        self.levels = Levels()
+        self.lately: list[float] = []
+        self.first = self.last = -1
+        self.active = False
+        self.message = ""
+
+    def update(self, batch: Batch) -> None:
+        self.validations.row(batch)
+        self._feed(self.loss.rows(batch))
+
+    def _feed(self, several: list[Rows]) -> None:
+        for rows in several:
+            for _ in self.levels.feed(rows):
+                pass
+
+    def event(self, event: Event) -> None:
+        v = self.validations
+        value = v.take(event, self.context.contract)
+        if value is None or v.best is None or v.first is None:
+            return
+        self._feed(self.loss.rest())
+        best = float(v.best[VALUE])
+        self.lately = [] if value <= best else [*self.lately, value][-WORSE:]
+        self.active = False
+        if v.count < EARLY or len(self.lately) < WORSE:
+            return
+        progress = float(v.first[VALUE]) - best
+        if min(self.lately) < best + max(NOISE * v.noise(), SHARE * progress):
+            return
+        then, now = self._training(float(v.best[UPDATE])), self._training(np.inf)
+        noise = middle(self.levels.cells[SPREAD]) if self.levels.cells.shape[1] else np.nan
+        start = self.levels.start
+        if start is None or not then - now > max(SHARE * (start - now), noise):
+            return
+        self.active = True
+        self.first = int(v.best[UPDATE]) if self.first < 0 else self.first
+        self.last = event.update
+        self.message = (
+            f"{v.metric} is {v.shown(value)} at step {event.update}, best {v.shown(best)} at step "
+            f"{v.best[UPDATE]:.0f}, while the training loss fell from {then:.4g} to {now:.4g}"
+        )
+
+    def _training(self, step: float) -> float:
+        """Level of the training loss up to a step, NaN where nobody knows."""
+        cells = self.levels.cells
+        before = np.flatnonzero(cells[LAST] <= step)
+        stretch = max(cells.shape[1] // STRETCH, 1)
+        return middle(cells[LEVEL, before[-stretch:]]) if len(before) else np.nan
+
+    def findings(self) -> list[Finding]:
+        if self.first < 0:
+            return []
+        return [
+            self.finding(
+                self.message,
+                signal=self.validations.metric,
+                rank=self.validations.rank,
+                first_step=self.first,
+                last_step=self.last,
+                state="active" if self.active else "resolved",
+                fix="keep the checkpoint of the best step; stop early, or use more data or regularisation",
+            )
+        ]
+
+    def not_checked(self) -> str:
+        if self.loss.rank is None:
+            return "the trace has no training loss"
+        seen = self.validations.count
+        return "" if seen >= EARLY else f"fewer than {EARLY} validations were recorded ({seen})"
+
+
+CHECK = Overfitting
