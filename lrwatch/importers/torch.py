@@ -146,10 +146,10 @@ def _unwrapped(scheduler: Any, world_size: int | None) -> tuple[Any, int]:
         return scheduler.scheduler, 1
     if world_size is None:
         state = getattr(sys.modules.get("accelerate.state"), "AcceleratorState", None)
-        if state is None or (not getattr(state, "initialized", False) and not state._shared_state):
+        world_size = getattr(state, "_shared_state", {}).get("num_processes")  # calling it would initialise it
+        if world_size is None:
             what = "steps once per process, and how many there are is not known; pass world_size="
             raise ContractError(what, source="AcceleratedScheduler")
-        world_size = int(state().num_processes)
     return scheduler.scheduler, world_size
 
 

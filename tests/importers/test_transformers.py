@@ -56,3 +56,28 @@ def test_updates_of_an_epoch_as_the_trainer_counts_them(
     }))  # fmt: skip
     contract = import_contract(path, None, Options(dataset_size=samples, world_size=world)).contract()
     assert (contract.batch.steps_per_epoch, contract.horizon) == (updates, float(-(-5 * updates // 2)))
+
+
+def test_accelerate_says_how_many_processes_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState, PartialState
+
+    opt = SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(opt, 400)
+    accelerator = Accelerator(cpu=True)
+    try:
+        wrapped = accelerator.prepare(opt, scheduler)
+        assert contract_of(*wrapped, stepped="update", total_steps=100).contract().clock.ticks == 1
+        for shared in (AcceleratorState._shared_state, PartialState._shared_state):
+            monkeypatch.setitem(shared, "num_processes", 4)
+        clock = contract_of(*wrapped, stepped="update", total_steps=100).contract().clock
+        assert (clock.ticks, clock.horizon) == (4, 400.0)
+        seen = []
+        for _ in range(3):
+            seen.append(scheduler.last_epoch)
+            wrapped[0].step()
+            wrapped[1].step()
+        assert seen == [0, 4, 8]  # where the contract's clock stands at updates 0, 1, 2
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)

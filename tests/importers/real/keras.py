@@ -39,6 +39,5 @@ def values(name: str, params: dict[str, Any], steps: int) -> np.ndarray:
         return np.full(steps, float(np.float32(params["learning_rate"])))
     schedule = getattr(KINDS, name)(**{k: v for k, v in params.items() if k != "steps"})
     if params.get("warmup_target") is None and name != "PiecewiseConstantDecay":  # those take one step at a time
-        found = schedule(keras.ops.arange(steps, dtype="int32"))
-        return np.asarray(keras.ops.convert_to_numpy(found), dtype=np.float64)
+        return np.array(schedule(keras.ops.arange(steps, dtype="int32")).tolist())
     return np.array([float(schedule(keras.ops.convert_to_tensor(t, dtype="int32"))) for t in range(steps)])
