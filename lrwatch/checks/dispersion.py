@@ -80,7 +80,8 @@ class Column:
         more = workers - len(self.held)
         if more > 0:
             blank = np.full((more, len(self.steps)), np.nan)
-            self.waiting = np.concatenate([self.waiting.reshape(-1, len(self.steps)), blank]) if len(self.held) else blank
+            before = [self.waiting.reshape(-1, len(self.steps))] if len(self.held) else []
+            self.waiting = np.concatenate([*before, blank])
             for name, value in (("held", 0.0), ("since", -1.0), ("first", -1.0), ("last", -1.0), ("always", 0.0)):
                 setattr(self, name, np.append(getattr(self, name), np.full(more, value)))
 
