@@ -247,7 +247,7 @@ class Levels:
     def flush(self) -> Iterator[tuple[FloatArray, bool]]:
         """No more rows will come: the rest as cells of fewer rows."""
         fresh = _no_cells()
-        if self.pending.shape[1] > CELL // 2:
+        if self.pending.shape[1] >= CELL // 2:
             steps, values, lr, share = self.pending
             spread = np.subtract(*np.quantile(values, (0.84, 0.16))) / 2
             fresh = np.array([[steps[0]], [steps[-1]], [share[0]], [np.median(values)], [spread], [lr.mean()]])

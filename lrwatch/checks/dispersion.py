@@ -80,8 +80,7 @@ class Column:
         more = workers - len(self.held)
         if more > 0:
             blank = np.full((more, len(self.steps)), np.nan)
-            before = [self.waiting.reshape(-1, len(self.steps))] if len(self.held) else []
-            self.waiting = np.concatenate([*before, blank])
+            self.waiting = np.concatenate([self.waiting.reshape(len(self.held), len(self.steps)), blank])
             for name, value in (("held", 0.0), ("since", -1.0), ("first", -1.0), ("last", -1.0), ("always", 0.0)):
                 setattr(self, name, np.append(getattr(self, name), np.full(more, value)))
 

@@ -45,6 +45,8 @@ ROWS, OF_RUN = 64, 0.1
 """Rows, and share of the rows so far, at zero where no horizon is known."""
 ROUNDED = 1e-3
 """The floor as four stored digits show it."""
+LEAST = 16
+"""Rows, whatever share of a short run they are."""
 POINTS = 1025
 """Points at which the promised curve is looked at."""
 
@@ -127,7 +129,7 @@ class LrAtFloor(Check):
             if not low.any() and not stretch.rows:
                 continue
             began, began_share, length = stretch.feed(low, steps, share)
-            odd = low & (share - began_share >= lasts) & (1.0 - began_share >= left)
+            odd = low & (length >= LEAST) & (share - began_share >= lasts) & (1.0 - began_share >= left)
             if stretch is self.at_zero:
                 odd |= low & np.isnan(share) & (length >= ROWS) & (length >= OF_RUN * count)
             if odd.any():

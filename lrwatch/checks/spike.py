@@ -1,18 +1,19 @@
 """The loss jumped up, alone or for a while, and came back or not.
 
 What it checks
-    Every row of the training loss against the median and the spread of the 64 rows before its block of 8. How far a
-    single row may stray is learned from the run itself: beyond 12 spreads, and well beyond the largest strays so far,
-    the more so the heavier their tail is. Two of three rows in a row need only be beyond twice the largest. The rise
-    must also matter: a tenth of the loss, or a twentieth of the progress so far. Excepted: the first 72 rows, which
-    have no baseline; and rows whose learning rate was just raised, see ``explosion-at-restart``.
+    Every row of the training loss against the median and the spread of the 64 rows before its block of 8. How far a row
+    may stray is learned from the run itself: a single row must be 40 spreads up and well beyond the largest stray so
+    far, the more so the heavier their tail is; two rows of three 20 spreads and twice the largest; half of a block 10
+    spreads and 3 times what blocks wandered. The rise must also matter: a tenth of the loss, or a twentieth of the
+    progress so far. Excepted: the first 200 rows, from which all this is learned (256 for blocks); rows whose learning
+    rate was just raised, see ``explosion-at-restart``; and what follows a rollback.
 
 Why it matters
     A spike that comes back is often one odd batch, and worth knowing when the next one does not. One that does not
     come back has damaged the model.
 
 Example
-    spike: the loss jumped from 2.13 to 7.9 at step 4120 and came back after 24 rows; 3 spikes in all.
+    spike: the loss jumped from 2.13 to 7.9 at step 4120 and came back within 24 rows; 3 spikes in all.
 
 Fix
     Look at the batches of that step. If it came back, nothing needs to be done; if spikes repeat, clip the gradient
