@@ -12,9 +12,11 @@ from pathlib import Path
 
 from lrwatch.errors import ContractError, did_you_mean
 from lrwatch.importers._document import Imported
+from lrwatch.importers._frameworks import names
 from lrwatch.importers.base import Importer, Options, Source, read
 from lrwatch.plugins import load
 
+_EXTENSIONS = ("json", "log", "py", "sh", "toml", "txt", "yaml", "yml")
 SURE = 0.5
 """What an importer must at least be to have recognised a file."""
 
@@ -59,11 +61,6 @@ def recognise(source: Source) -> Importer:
 
 def _source(path: str | Path, framework: str | None) -> Source:
     """The file; a name that is none (``optax.linear_schedule``, ``train:get_lr``) is the whole source."""
-    if not Path(path).exists() and framework in ("callable", "schedule"):
-        return Source(Path(path), "")
-    if not Path(path).exists() and "." in str(path) and str(path).partition(".")[0].isidentifier():
-        from lrwatch.importers._frameworks import names
-
-        if str(path).partition(".")[0] in names():
-            return Source(Path(path), "")
-    return read(path)
+    first, _, rest = str(path).partition(".")
+    named = framework in ("callable", "schedule") or (first in names() and rest not in _EXTENSIONS)
+    return Source(Path(path), "") if named and not Path(path).exists() else read(path)

@@ -158,13 +158,11 @@ def geometric(length: float, multiply: float, which: Callable[[int], int], until
 def in_cycles(cycles: Iterable[Cycle], make: Callable[[Cycle], Part], end: int | None = None) -> Iterator[Part]:
     """One part for each cycle, which ends where the next one begins; the last at ``end``, else with its length."""
     cycles = list(cycles)
-    last = end
-    for cycle, following in zip(cycles, [*cycles[1:], None], strict=True):
-        end = last if following is None else following.first
-        if end is None:
-            end = math.ceil(cycle.begins + cycle.length)
+    ends = [*(cycle.first for cycle in cycles[1:]), end]
+    for cycle, stop in zip(cycles, ends, strict=True):
         made, offset = make(cycle), cycle.first - cycle.begins
-        params = {**made.params, "over": tidy(cycle.length), "for": end - cycle.first}
+        stop = math.ceil(cycle.begins + cycle.length) if stop is None else stop
+        params = {**made.params, "over": tidy(cycle.length), "for": stop - cycle.first}
         if offset:
             params["offset"] = tidy(offset)
         elif params["over"] == params["for"]:

@@ -168,9 +168,11 @@ class Config:
         here = f"{self.path}.{key}" if self.path else key
         return Config(self.get(key, {}), self.source, self.values, here)
 
-    def noted(self, key: str, value: Any) -> Noted:
-        """A value and the key that it is from."""
-        return Noted(value, f"{self.path}.{key}" if self.path else key)
+    def given(self) -> dict[str, Any]:
+        """Every key that has a value, those of ``--set`` included."""
+        prefix = f"{self.path}." if self.path else ""
+        said = {k.removeprefix(prefix): v for k, v in self.values.items() if k.startswith(prefix)}
+        return {k: v for k, v in {**self.tree, **said}.items() if v is not None and "." not in k}
 
 
 def read(path: str | Path) -> Source:

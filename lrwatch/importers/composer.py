@@ -6,6 +6,7 @@ in: batches (updates), samples or tokens; epochs are batches once their length i
 
 from __future__ import annotations
 
+import inspect
 import re
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,8 +18,6 @@ from lrwatch.importers.base import Config, Importer, Options, Source, experiment
 _TIME = re.compile(r"([\d_.]+(?:e[+-]?\d+)?)\s*(ep|ba|sp|tok|dur|iter|sec)")
 _AXES = {"ba": "update", "sp": "sample", "tok": "token"}
 _TIMES = ("t_max", "t_warmup", "t_0", "step_size", "decay_period", "milestones")
-_WHOLE = {"t_max": "1dur"}
-"""Composer's default of a time that is not given."""
 NAMES = {
     "cosine_with_warmup": "CosineAnnealingWithWarmupScheduler",
     "constant_with_warmup": "ConstantWithWarmupScheduler",
@@ -49,30 +48,25 @@ def _convert(source: Source, options: Options) -> Imported:
     if config.number("scale_schedule_ratio", 1.0) != 1.0:
         raise source.error("stretches the times; write them stretched, and leave it out", "scale_schedule_ratio")
     whole = _time(config, "max_duration", config.text("max_duration"))
-    params: dict[str, Any] = {
-        k: v for k, v in block.tree.items() if k not in ("name", "scale_warmup") and v is not None
-    }
-    takes = schedules("composer")[name].__kwdefaults__ or {}
-    wanted = schedules("composer")[name].__annotations__
+    params = {k: v for k, v in block.given().items() if k not in ("name", "scale_warmup")}
+    if "t_max" in inspect.signature(schedules("composer")[name]).parameters:
+        params.setdefault("t_max", "1dur")  # Composer's default
     units = set()
-    for key in [k for k in _TIMES if k in wanted]:
-        given = params.get(key, _WHOLE.get(key) if key not in takes else None)
-        if given is None:
-            continue
-        listed = [
-            _units(config, options, f"scheduler.{key}", t, whole)
-            for t in (given if isinstance(given, list) else [given])
+    for key in [k for k in _TIMES if k in params]:
+        several = isinstance(params[key], list)
+        times = [
+            _units(config, options, f"scheduler.{key}", t, whole) for t in (params[key] if several else [params[key]])
         ]
-        units |= {t.unit for t in listed}
-        params[key] = [t.value for t in listed] if isinstance(given, list) else listed[0].value
+        units |= {t.unit for t in times}
+        params[key] = [t.value for t in times] if several else times[0].value
     if len(units) > 1:
         raise source.error(f"has times in {' and '.join(sorted(units))}, which one clock cannot count", "scheduler")
     unit = units.pop() if units else "ba"
     horizon = _horizon(config, options, whole, unit)
     lr = options.lr if options.lr is not None else config.sub("optimizer").number("lr")
     made = replace(schedule("composer", name, lr=lr, **params), why="optimizer.lr")
-    batch = {"global": Noted(config.whole("global_train_batch_size"), "global_train_batch_size")} if config.has(
-        "global_train_batch_size") else {}  # fmt: skip
+    size = "global_train_batch_size"
+    batch = {"global": Noted(config.whole(size), size)} if config.has(size) else {}
     clock = Clock(axis=Noted(_AXES[unit], f"the schedule's times are in {unit}"), horizon=horizon, batch=batch)
     title = experiment(options, config.get("run_name"), "run_name")
     return document(f"{source.name} (Composer)", clock, {"lr": made}, experiment=title)

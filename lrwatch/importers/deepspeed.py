@@ -66,16 +66,13 @@ def _convert(source: Source, options: Options) -> Imported:
 def _params(config: Config, options: Options) -> dict[str, Any]:
     """The scheduler's parameters; what is "auto" must be given by its flag."""
     flags = {"warmup_max_lr": options.lr, "warmup_num_steps": options.warmup, "total_num_steps": options.steps}
-    prefix = f"{config.path}."
-    keys = {**config.tree, **{k.removeprefix(prefix): v for k, v in config.values.items() if k.startswith(prefix)}}
     result: dict[str, Any] = {}
-    for key in keys:
-        value = config.get(key)
+    for key, value in config.given().items():
         if value == "auto":
-            filled, flag = _FILLED.get(key, ("one of its arguments", f"--set {prefix}{key}=…"))
+            filled, flag = _FILLED.get(key, ("one of its arguments", f"--set {config.path}.{key}=…"))
             what = f'is "auto", which the Trainer replaces by {filled} when it starts; import the Trainer\'s arguments'
-            value = config.source.need(flags.get(key), flag, f"{prefix}{key}: {what}, or say it here")
-        result[key] = int(value) if key.endswith("_steps") and value is not None else value
+            value = config.source.need(flags.get(key), flag, f"{config.path}.{key}: {what}, or say it here")
+        result[key] = int(value) if key.endswith("_steps") else value
     return result
 
 

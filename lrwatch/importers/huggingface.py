@@ -127,9 +127,8 @@ def _warmup(config: Config, options: Options, steps: Noted, state: bool) -> int:
 
 def _schedule(config: Config, name: str, lr: float, warmup: int, steps: Noted) -> Schedule:
     kwargs = config.get("lr_scheduler_kwargs", {})
-    kwargs = dict(json.loads(kwargs) if isinstance(kwargs, str) else kwargs)
-    prefix = "lr_scheduler_kwargs."
-    kwargs |= {k.removeprefix(prefix): v for k, v in config.values.items() if k.startswith(prefix)}
+    kwargs = json.loads(kwargs) if isinstance(kwargs, str) else kwargs
+    kwargs = Config(kwargs, config.source, config.values, "lr_scheduler_kwargs").given()
     if name == "reduce_lr_on_plateau":
         metric = config.text("metric_for_best_model")
         metric = metric if metric.startswith("eval_") else f"eval_{metric}"

@@ -32,7 +32,7 @@ def _convert(source: Source, options: Options) -> Imported:
     name = block.text("class_path").rpartition(".")[2]
     if name not in schedules("torch") or name in ("LambdaLR", "MultiplicativeLR", "SequentialLR", "ChainedScheduler"):
         raise source.error(f"{name} cannot be read from a file; import it live", "lr_scheduler.class_path")
-    args = dict(block.get("init_args", {}))
+    args = block.sub("init_args").given()
     lr = options.lr if options.lr is not None else config.sub("optimizer").sub("init_args").number("lr")
     signals = _signals(source, name, args, lr)
     trainer = config.sub("trainer")
@@ -42,7 +42,7 @@ def _convert(source: Source, options: Options) -> Imported:
 
 
 def _signals(source: Source, name: str, args: dict[str, Any], lr: float) -> dict[str, Schedule]:
-    given = {k: v for k, v in args.items() if k not in _IGNORED and v is not None}
+    given = {k: v for k, v in args.items() if k not in _IGNORED}
     why = "optimizer.init_args.lr"
     if name == "ReduceLROnPlateau":
         given["metric"] = source.need(args.get("monitor"), "--set", "lr_scheduler.init_args.monitor is missing")

@@ -234,6 +234,8 @@ CASES = [
     ("composer", "train.yaml", FOUNDRY, Options(steps_per_epoch=500), "composer",
      {"clock.axis": "update", "clock.horizon": 1000, "batch.global": 256, "experiment": "mpt-125m"},
      {0: 0, 50: 3e-4, 100: 6e-4, 550: 3.3e-4, 1000: 6e-5}),
+    ("composer, set", "train.yaml", FOUNDRY, Options(values={"scheduler.t_warmup": "500ba", "max_duration": "900ba"}),
+     "composer", {"clock.horizon": 900}, {250: 3e-4, 500: 6e-4, 700: 3.3e-4, 900: 6e-5}),
     ("composer, tokens", "train.yaml", FOUNDRY.replace("2ep", "1e6tok").replace("0.1dur", "200_000tok"), Options(),
      "composer", {"clock.axis": "token", "clock.horizon": 1000000}, {100000: 3e-4, 200000: 6e-4, 600000: 3.3e-4}),
     # min_lr = 6e-5; the last iter_num is max_iters
@@ -351,6 +353,7 @@ REFUSED = [
     ("optax.linear_schedule", None, Options(), "optax.linear_schedule: needs init_value and end_value and "),
     ("notes.txt", "learning rate: 3e-4", Options(), "notes.txt: is the configuration of no framework that is known "
                                                     "here; say which with --from, one of "),
+    ("keras.json", None, Options(), "keras.json: cannot be read: No such file or directory"),
     ("missing.json", None, Options(), "missing.json: cannot be read: No such file or directory"),
 ]  # fmt: skip
 
