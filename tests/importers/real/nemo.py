@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,10 @@ OUTSIDE["nemo.utils"].__dict__["logging"] = None
 def _source() -> Any:
     path = Path(os.environ["NEMO_SOURCE"]) / "nemo/core/optim/lr_scheduler.py"
     text = path.read_text().replace("import _LRScheduler", "import LRScheduler as _LRScheduler")
-    patched = Path(os.environ.get("TMPDIR", "/tmp")) / f"nemo_lr_scheduler_{os.getpid()}.py"
-    patched.write_text(text)
-    try:
+    with tempfile.TemporaryDirectory() as folder:
+        patched = Path(folder) / "nemo_lr_scheduler.py"
+        patched.write_text(text)
         return execute(patched, "nemo_lr_scheduler", OUTSIDE)
-    finally:
-        patched.unlink()
 
 
 SOURCE = _source()
