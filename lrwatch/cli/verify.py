@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from lrwatch.cli import base
 from lrwatch.cli._promise import promise_options, promised
+from lrwatch.cli._trace import opened, trace_options
 from lrwatch.errors import LrwatchError
 from lrwatch.findings import Severity
 
@@ -23,25 +24,7 @@ _YAML = (".yaml", ".yml")
 
 @click.command(short_help="Check a recorded run against its contract.")
 @click.argument("paths", nargs=-1, required=True, metavar="[CONTRACT] TRACE...")
-@click.option(
-    "--from",
-    "trace_format",
-    type=base.Words("lrwatch.readers", "FORMAT"),
-    help="Format of the traces; without it, it is recognised.",
-)
-@click.option(
-    "--map",
-    "columns",
-    multiple=True,
-    metavar="NAME=COLUMN",
-    help="Which column holds what, e.g. lr=learning_rate; repeatable.",
-)
-@click.option(
-    "--lr-read",
-    type=click.Choice(["used", "after", "unknown"]),
-    help="When the trainer read the rate: used by the row's update, or after scheduler.step().",
-)
-@click.option("--first-step", type=int, metavar="N", help="Number that the trace gives to the first update of the run.")
+@trace_options
 @click.option(
     "--only",
     multiple=True,
@@ -65,10 +48,6 @@ _YAML = (".yaml", ".yml")
 def verify(
     ctx: click.Context,
     paths: tuple[str, ...],
-    trace_format: str | None,
-    columns: tuple[str, ...],
-    lr_read: Any,
-    first_step: int | None,
     only: tuple[str, ...],
     fail_on: str,
     allow_inconclusive: bool,
@@ -91,17 +70,13 @@ def verify(
     """
     base.refuse_to_overwrite(output, force)
     contract, traces = _sort_out(ctx, paths, no_contract)
-    mapping = dict(_pair(ctx, text) for text in columns)
 
-    from lrwatch.readers import open_trace
-    from lrwatch.readers.base import Options
     from lrwatch.report import render
     from lrwatch.report.base import Look
     from lrwatch.verify import verify as check
 
-    options = Options(columns=mapping, lr_read=lr_read, first_step=first_step)
     with base.Progress() as progress:
-        found = check(contract, open_trace(traces, trace_format, options), only=only or None, progress=progress)
+        found = check(contract, opened(ctx, traces), only=only or None, progress=progress)
     severity = Severity[fail_on]
     to_file = output not in (None, "-")
     look = Look(
@@ -148,13 +123,6 @@ def _reads_like_a_contract(path: str) -> bool:
             return re.search(rb"^lrwatch\s*:", file.read(4096), re.MULTILINE) is not None
     except (OSError, ValueError):
         return False  # opening it as a trace will say what is wrong
-
-
-def _pair(ctx: click.Context, text: str) -> tuple[str, str]:
-    name, equals, column = text.partition("=")
-    if not (name and equals and column):
-        raise click.UsageError(f"--map {text}: must be NAME=COLUMN, e.g. --map lr=learning_rate", ctx)
-    return name, column
 
 
 def _exit_code(result: Result, fail_on: Severity, allow_inconclusive: bool) -> int:

@@ -13,8 +13,16 @@ from lrwatch import __version__
 from lrwatch.report._markup import Child, Markup, tag
 
 
-def page(title: str, data: Any, *body: Child) -> str:
-    """A whole document; ``data`` is what its script reads, as JSON can hold it.
+def page(
+    verdict: str,
+    name: str | None,
+    said: str,
+    facts: Sequence[tuple[str, str]],
+    data: Any,
+    sections: Sequence[Markup | None],
+    unicode: bool,
+) -> str:
+    """A whole document: a verdict of ``name`` with its reason, a few facts, sections; ``data`` is for its script.
 
     The policy in its head allows this very script and style sheet and nothing else: no request, no inline handler,
     no other script, whatever a name in a trace says.
@@ -24,7 +32,6 @@ def page(title: str, data: Any, *body: Child) -> str:
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(css)}'; base-uri 'none'; "
         "form-action 'none'"
     )
-    held = json.dumps(data, separators=(",", ":"), ensure_ascii=True, allow_nan=False).replace("<", "\\u003c")
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -32,11 +39,28 @@ def page(title: str, data: Any, *body: Child) -> str:
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("meta", name="generator", content=f"lrwatch {__version__}"),
-        tag("title", title),
+        tag("title", f"{verdict.upper()}{f' · {name}' if name else ''} · lrwatch"),
         tag("style", Markup(css)),
     )
-    end = tag("script", Markup(held), type="application/json", id="data"), tag("script", Markup(script))
-    return "<!doctype html>\n" + tag("html", head, tag("body", *body, *end), lang="en") + "\n"
+    top = tag(
+        "header",
+        tag("p", tag("span", verdict, class_="verdict"), tag("span", name) if name else None, class_="eyebrow"),
+        tag("h1", said),
+        tag("dl", [tag("div", tag("dt", word), tag("dd", value)) for word, value in facts], class_="facts"),
+        class_=f"top {verdict}",
+    )
+    held = json.dumps(data, separators=(",", ":"), ensure_ascii=True, allow_nan=False).replace("<", "\\u003c")
+    body = tag(
+        "body",
+        tag("a", "To the main part", class_="skip", href="#main"),
+        top,
+        tag("main", *sections, id="main"),
+        tag("footer", f"Made by lrwatch {__version__}. This file needs no network and asks for none."),
+        tag("script", Markup(held), type="application/json", id="data"),
+        tag("script", Markup(script)),
+    )
+    text = "<!doctype html>\n" + tag("html", head, body, lang="en") + "\n"
+    return text if unicode else text.encode("ascii", "xmlcharrefreplace").decode()
 
 
 def section(name: str, title: str, *children: Child) -> Markup:

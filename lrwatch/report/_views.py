@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from lrwatch.findings import Finding
+from lrwatch.report._figures import Bar, Drawing, View
 from lrwatch.report._markup import clipped
 from lrwatch.report._plots import Floats, Line, Plot, thinned
-from lrwatch.report._words import chosen, concerns
+from lrwatch.report._words import chosen, concerns, where
 from lrwatch.trace.model import Event
 
 if TYPE_CHECKING:
     from lrwatch.result import Result, Samples, Series
 
+TITLES: Final = {"off": "Off the promise", "loss": "Loss", "grad_norm": "Gradient norm"}
+BARS: Final = 10
+"""Findings drawn along the steps."""
 MOST_VIEWS: Final = 48
 MOST_POINTS: Final = 1500
 """Points of the first view; the others share ``REST`` of them."""
@@ -35,22 +38,32 @@ UPRIGHT: Final = frozenset({"resume", "restart", "intervention", "oom"})
 """Events that change a run: they are drawn across every chart."""
 
 
-@dataclass(frozen=True)
-class View:
-    """What the charts show of one curve: slot (``curve``, ``off``, ``loss``, ``grad_norm``, ``metric-0``, …) → plot."""
+def drawing(result: Result, findings: Sequence[Finding], jumps: int) -> tuple[Drawing, list[Series]]:
+    """The charts of a run, with jumps to the first ``jumps`` findings; and the curves of its views, in order."""
+    shown, series = views(result, findings)
+    marks = dict(events(result))
+    rows: list[tuple[str, Sequence[Bar]]] = []
+    for f in [f for f in findings if f.first_step is not None][:BARS]:
+        first, last = f.first_step or 0, f.last_step
+        said = f"{f.code} {' · '.join(where(f))}"
+        rows.append((f.slug, [(str(f.severity), first, first if last is None else last, said)]))
+    rows += [(kind, [("event", at, at, said) for at, said in found]) for kind, found in marks.items()]
+    uprights = [mark for kind, found in marks.items() if kind in UPRIGHT for mark in found]
+    targets = [
+        (f.first_step, f.last_step, next((i for i, s in enumerate(series) if concerns(f, s)), None))
+        for f in findings[:jumps]
+    ]
+    return Drawing(shown, span(result), TITLES, uprights, rows, targets), series
 
-    label: str
-    series: Series | None
-    plots: dict[str, Plot]
 
-
-def views(result: Result, findings: Sequence[Finding]) -> list[View]:
-    """The views of a run; at least one, as long as anything was recorded."""
+def views(result: Result, findings: Sequence[Finding]) -> tuple[list[View], list[Series]]:
+    """The views of a run, at least one as long as anything was recorded, and their curves: that which the gravest
+    finding speaks of first, then those of other findings."""
     first, _ = chosen(result.series, findings)
-    metrics = _metrics(result.samples)
+    metrics = metrics_of(result.samples)
     if first is None:
         ranks = sorted({s.rank for s in result.samples})[:1]
-        return [View("", None, _samples(result.samples, rank, metrics, MOST_POINTS)) for rank in ranks]
+        return [View("", samples_of(result.samples, rank, metrics, MOST_POINTS)) for rank in ranks], []
     rest = [s for s in result.series if s is not first]
     rest.sort(key=lambda s: not any(concerns(f, s) for f in findings))  # stable: those with findings come first
     kept = [first, *rest[: MOST_VIEWS - 1]]
@@ -62,10 +75,10 @@ def views(result: Result, findings: Sequence[Finding]) -> list[View]:
     for s in kept:
         most = MOST_POINTS if s is first else share
         if s.rank not in recorded:
-            recorded[s.rank] = _samples(result.samples, s.rank, metrics, most)
+            recorded[s.rank] = samples_of(result.samples, s.rank, metrics, most)
         label = f"{s.signal}, group {clipped(s.group, LABEL)}" + (f", rank {s.rank}" if several else "")
-        shown.append(View(label, s, {**_curve(s, findings, most, least), **recorded[s.rank]}))
-    return shown
+        shown.append(View(label, {**_curve(s, findings, most, least), **recorded[s.rank]}))
+    return shown, kept
 
 
 def _curve(s: Series, findings: Sequence[Finding], most: int, least: float) -> dict[str, Plot]:
@@ -93,7 +106,7 @@ def _curve(s: Series, findings: Sequence[Finding], most: int, least: float) -> d
     return plots
 
 
-def _samples(samples: Sequence[Samples], rank: int, metrics: dict[str, Plot], most: int) -> dict[str, Plot]:
+def samples_of(samples: Sequence[Samples], rank: int, metrics: dict[str, Plot], most: int) -> dict[str, Plot]:
     """Loss and gradient norm of a worker; validation losses beside its loss, other metrics for themselves."""
     plots: dict[str, Plot] = {}
     for s in samples:
@@ -109,7 +122,7 @@ def _samples(samples: Sequence[Samples], rank: int, metrics: dict[str, Plot], mo
     return {**plots, **{slot: plot for slot, plot in metrics.items() if "loss" not in plot.lines[0].name}}
 
 
-def _metrics(samples: Sequence[Samples]) -> dict[str, Plot]:
+def metrics_of(samples: Sequence[Samples]) -> dict[str, Plot]:
     """The validation metrics of the run by slot, losses first."""
     found = [(s.name.partition("/")[2], s) for s in samples if s.name.startswith("validation/")]
     found.sort(key=lambda pair: "loss" not in pair[0])

@@ -11,22 +11,21 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from lrwatch import __version__
 from lrwatch.checks import checks
 from lrwatch.findings import Finding
-from lrwatch.report._figures import chart_data, charts
+from lrwatch.report._figures import View, chart_data, charts, show_button
 from lrwatch.report._html import page, section, table
 from lrwatch.report._markup import Child, Markup, clipped, join, tag
 from lrwatch.report._page import spans
 from lrwatch.report._promise import words
 from lrwatch.report._svg import short
-from lrwatch.report._views import View, first_bad, steps_of, views
+from lrwatch.report._views import drawing, first_bad, steps_of
 from lrwatch.report._words import capital, cause_words, paths, sentence, steps, where
 from lrwatch.report._workers import workers
 from lrwatch.report.base import Look, assumed, counted, ordered
 
 if TYPE_CHECKING:
-    from lrwatch.result import CheckRun
+    from lrwatch.result import CheckRun, Series
     from lrwatch.verify import Report
 
 OPEN: Final = 3
@@ -44,36 +43,28 @@ def render(report: Report, look: Look) -> str:
     result, findings = report.result, ordered(report.result.findings)
     verdict = result.verdict(look.fail_on)
     name = report.info.run or result.stats.run
-    shown = views(result, findings)
+    drawn, series = drawing(result, findings, IN_FULL)
     said = sentence(report, verdict, findings)
-    body = [
-        tag("a", "To the findings", class_="skip", href="#findings"),
-        tag(
-            "header",
-            tag("p", tag("span", verdict, class_="verdict"), name and tag("span", f"run {name}"), class_="eyebrow"),
-            tag("h1", said),
-            _facts(report),
-            class_=f"top {verdict}",
-        ),
-        tag("main", _findings(findings), charts(result, findings, shown), workers(result), _curves(findings, shown),
-            _checks(result.checks, findings), _basis(report)),
-        tag("footer", f"Made by lrwatch {__version__}. This file needs no network and asks for none."),
-    ]  # fmt: skip
-    title = f"{verdict.upper()}{f' · {name}' if name else ''} · lrwatch"
-    text = page(title, chart_data(result, findings, shown, IN_FULL), *body)
-    return text if look.unicode else text.encode("ascii", "xmlcharrefreplace").decode()
+    sections = (
+        _findings(findings),
+        charts(drawn),
+        workers(result),
+        _curves(findings, drawn.views, series),
+        _checks(result.checks, findings),
+        _basis(report),
+    )
+    return page(verdict, name, said, _facts(report), chart_data(drawn), sections, look.unicode)
 
 
-def _facts(report: Report) -> Markup:
+def _facts(report: Report) -> list[tuple[str, str]]:
     stats, contract = report.result.stats, report.contract
-    facts = [
+    return [
         ("Promise", "none given" if contract is None else f"{contract.source}, {contract.sha256[:12]}"),
         ("Steps", steps(stats.first_step, stats.last_step).removeprefix("steps ").removeprefix("step ")),
         ("Rows", f"{stats.rows:,}"),
         ("Workers", f"{len(stats.ranks):,}"),
         ("Groups", f"{len(stats.groups):,}"),
     ]
-    return tag("dl", [tag("div", tag("dt", k), tag("dd", v)) for k, v in facts], class_="facts")
 
 
 # -- findings ----------------------------------------------------------------------------------------
@@ -120,9 +111,7 @@ def _card(number: int, f: Finding, before: Sequence[Finding]) -> Markup:
     topics = [f.slug] if cause is None or cause.name == "unexplained" else [f.slug, cause.name]
     say("Page", join([[" · " if i else None, tag("code", f"lrwatch explain {t}")] for i, t in enumerate(topics)]))
     if f.first_step is not None:
-        details.append(
-            tag("dd", tag("button", "Show in the charts", type="button", class_="show", data_finding=number - 1))
-        )
+        details.append(tag("dd", show_button(number - 1)))
     place = where(f)
     return tag(
         "details",
@@ -142,19 +131,20 @@ def _card(number: int, f: Finding, before: Sequence[Finding]) -> Markup:
 # -- tables ------------------------------------------------------------------------------------------
 
 
-def _curves(findings: Sequence[Finding], shown: Sequence[View]) -> Markup | None:
+def _curves(findings: Sequence[Finding], shown: Sequence[View], series: Sequence[Series]) -> Markup | None:
     """Every curve with a promise, and how far it is off."""
-    rows = list(_curve_rows(findings, shown))
+    rows = list(_curve_rows(findings, shown, series))
     if not rows:
         return None
     head = ["Curve", "", "First bad step", "Largest difference", "at step", "used", "promised"]
     return section("groups", "Groups", table(head, rows))
 
 
-def _curve_rows(findings: Sequence[Finding], shown: Sequence[View]) -> Iterator[Sequence[Child]]:
-    for view in shown:
-        s = view.series
-        if s is None or not np.isfinite(s.expected).any():
+def _curve_rows(
+    findings: Sequence[Finding], shown: Sequence[View], series: Sequence[Series]
+) -> Iterator[Sequence[Child]]:
+    for view, s in zip(shown, series, strict=False):  # a view without a curve has no series
+        if not np.isfinite(s.expected).any():
             continue
         off = np.abs(s.observed - s.expected)
         worst, bad = int(np.nanargmax(off)) if np.isfinite(off).any() else 0, first_bad(s, findings)

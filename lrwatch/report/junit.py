@@ -67,12 +67,13 @@ def _case(suite: xml.Element, run: CheckRun, findings: list[Finding], look: Look
 
 def _short(findings: list[Finding]) -> str:
     """The gravest finding in one line."""
-    first = findings[0]
-    cause = first.cause
-    said = capital(cause.sentence) if cause is not None and cause.name != "unexplained" else capital(first.message)
-    since = "" if first.first_step is None else f"; first bad step {first.first_step}"
-    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
-    return said + since + more
+    first, cause = findings[0], findings[0].cause
+    if cause is None or cause.name == "unexplained":
+        said = capital(first.message)
+    else:
+        since = "" if first.first_step is None else f"; first bad step {first.first_step}"
+        said = capital(cause.sentence) + since
+    return said + (f" (and {len(findings) - 1} more)" if len(findings) > 1 else "")
 
 
 def _long(f: Finding) -> str:

@@ -1,0 +1,51 @@
+"""How a trace is to be read: the options of every command that reads one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lrwatch.cli import base
+
+if TYPE_CHECKING:
+    from lrwatch.readers.base import TraceSource
+
+
+def trace_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--from --map --lr-read --first-step``, kept for ``opened``."""
+
+    def keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+        ctx.meta.setdefault(__name__, {})[param.name] = value
+
+    for option in (
+        click.option("--first-step", type=int, metavar="N", expose_value=False, callback=keep,
+                     help="Number that the trace gives to the first update of the run."),
+        click.option("--lr-read", type=click.Choice(["used", "after", "unknown"]), expose_value=False, callback=keep,
+                     help="When the trainer read the rate: used by the row's update, or after scheduler.step()."),
+        click.option("--map", "columns", multiple=True, metavar="NAME=COLUMN", expose_value=False, callback=keep,
+                     help="Which column holds what, e.g. lr=learning_rate; repeatable."),
+        click.option("--from", "trace_format", type=base.Words("lrwatch.readers", "FORMAT"), expose_value=False,
+                     callback=keep, help="Format of the traces; without it, it is recognised."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def opened(ctx: click.Context, paths: Sequence[str]) -> TraceSource:
+    """The trace in these paths, read as the options say."""
+    from lrwatch.readers import open_trace
+    from lrwatch.readers.base import Options
+
+    said = ctx.meta[__name__]
+    columns = dict(_pair(ctx, text) for text in said["columns"])
+    options = Options(columns=columns, lr_read=said["lr_read"], first_step=said["first_step"])
+    return open_trace(paths, said["trace_format"], options)
+
+
+def _pair(ctx: click.Context, text: str) -> tuple[str, str]:
+    name, equals, column = text.partition("=")
+    if not (name and equals and column):
+        raise click.UsageError(f"--map {text}: must be NAME=COLUMN, e.g. --map lr=learning_rate", ctx)
+    return name, column
