@@ -17,7 +17,9 @@ missing() {  # missing SEARCH_PATH: the programs that are in none of its directo
 }
 
 # Fetched by an earlier version of this script, without what it needs to start:
-if [ ! -e "$tools/share/alertmanager" ]; then rm -f "$tools/bin/prometheus-alertmanager"; fi
+if [ -e "$tools/bin/prometheus-alertmanager" ] && [ ! -e "$tools/share/alertmanager" ]; then
+    rm "$tools/bin/prometheus-alertmanager"
+fi
 
 next=trixie  # Prometheus 2.53
 fetch_next() {

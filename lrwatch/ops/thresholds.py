@@ -77,6 +77,8 @@ _ALL: Final = (
     Threshold("worker_down_for", _minutes(5), "duration", "ranks neither start nor end at the same second"),
     Threshold("worker_window", _hours(6), "duration", "workers seen in it are expected to be there still"),
     Threshold("duplicate_for", _minutes(5), "duration", "the old pod may overlap with its replacement"),
+    Threshold("oom_window", _minutes(15), "duration", "an out-of-memory error within it counts as now"),
+    Threshold("oom_for", 0.0, "duration", "the run has lost its worker, or will at the next batch of that size"),
     Threshold("desync_rtol", 1e-9, "ratio", "workers that compute the same curve in float64 agree to the last digit"),
     Threshold("desync_hold", _minutes(10), "duration",
               "workers are compared only while all show the same sync step, so one sighting is held this long"),

@@ -12,6 +12,7 @@ import pytest
 
 from lrwatch.ops.stack import Settings, Stack
 
+ROOT = Path(__file__).parents[2]
 QUICK = (
     "run_down_for=3s", "run_vanished_for=3s", "stall_for=1s", "stall_quiet=3s", "worker_down_for=3s", "scrape_gap=4s",
     "desync_hold=8s", "mismatch_for=1s", "unapproved_for=1s", "duplicate_for=3s", "not_judged_for=3s",

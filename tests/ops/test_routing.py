@@ -56,7 +56,7 @@ def test_nobody_hears_of_the_rest(tool: Callable[[str], str], labels: list[str],
 def test_pages_are_few_and_chosen() -> None:
     assert {a.name for a in ALERTS if a.severity == "critical"} == {
         "LrwatchFindingError", "LrwatchRunDown", "LrwatchRunVanished", "LrwatchRunStalled", "LrwatchDesync",
-        "LrwatchContractMismatch", "LrwatchCostOverBudgetStreak", "LrwatchConvergenceFastBurn",
+        "LrwatchContractMismatch", "LrwatchGpuOutOfMemory", "LrwatchCostOverBudgetStreak", "LrwatchConvergenceFastBurn",
     }  # fmt: skip
 
 

@@ -126,7 +126,7 @@ def test_the_base_of_the_runbooks_can_be_set() -> None:
 
 def test_alerts_have_names_of_their_own() -> None:
     names = [alert.name for alert in ALERTS]
-    assert len(names) == len(set(names)) == 24
+    assert len(names) == len(set(names)) == 25
     assert all(re.fullmatch(r"Lrwatch([A-Z][a-z]+)+", name) for name in names)
 
 

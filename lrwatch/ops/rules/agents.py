@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from lrwatch.ops.rules.base import RUN, TARGET, Alert, Group
+from lrwatch.ops.rules.base import TARGET, Alert, Group, counted
 
 
-def _counted(metric: str, kind: str) -> str:
-    """Growth of a counter, also of one that was born above 0: the first scrape comes after the first error."""
-    return f"""\
-label_replace(
-  sum by ({RUN}) (
-    increase({metric}[<agent_window>]) > 0
-    or (({metric} > 0) unless {metric} offset <agent_window>)
-  ),
-  "kind", "{kind}", "", ""
-)"""
+def _of_kind(metric: str, kind: str) -> str:
+    growth = counted(metric, "<agent_window>").replace("\n", "\n  ")
+    return f'label_replace(\n  {growth},\n  "kind", "{kind}", "", ""\n)'
 
 
 _SERIES = f"""\
@@ -29,9 +22,9 @@ GROUP = Group(
         Alert(
             "LrwatchAgentUnhealthy",
             "warning",
-            _counted("lrwatch_agent_errors_total", "errors")
+            _of_kind("lrwatch_agent_errors_total", "errors")
             + "\nor\n"
-            + _counted("lrwatch_dropped_rows_total", "dropped rows"),
+            + _of_kind("lrwatch_dropped_rows_total", "dropped rows"),
             "The watcher of a training run loses evidence.",
             'Run {{ $labels.run_id }}: {{ $labels.kind }} of the agent, {{ printf "%.0f" $value }} in <agent_window>. '
             "The training is not affected; what lrwatch says about this run may be incomplete.",

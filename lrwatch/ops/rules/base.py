@@ -66,6 +66,15 @@ def recent(selector: str) -> str:
     return f"last_over_time({selector}[<scrape_gap>])"
 
 
+def counted(metric: str, window: str) -> str:
+    """How much a counter grew, by run; also one that was born above 0: the first scrape comes after the first error."""
+    return f"""\
+sum by ({RUN}) (
+  increase({metric}[{window}]) > 0
+  or (({metric} > 0) unless {metric} offset {window})
+)"""
+
+
 def in_state(states: str) -> str:
     """Runs that are in one of these states."""
     state = f'lrwatch_run_state{{state{"=~" if "|" in states else "="}"{states}"}}'

@@ -3,7 +3,7 @@ were frozen at the same step, never as they happen to be scraped."""
 
 from __future__ import annotations
 
-from lrwatch.ops.rules.base import RUN, Alert, Group, Record
+from lrwatch.ops.rules.base import RUN, Alert, Group, Record, counted
 from lrwatch.ops.rules.runs import ACTIVE_RUN
 
 WORKERS = "run:lrwatch_rank_up:count"
@@ -64,6 +64,14 @@ GROUP = Group(
             "Two processes claim to be the same worker of the same run.",
             "Run {{ $labels.run_id }}: {{ $value }} rank(s) are served by more than one process.",
             wait="duplicate_for",
+        ),
+        Alert(
+            "LrwatchGpuOutOfMemory",
+            "critical",
+            counted("lrwatch_gpu_oom_total", "<oom_window>"),
+            "A training run ran out of accelerator memory.",
+            'Run {{ $labels.run_id }}: {{ printf "%.0f" $value }} out-of-memory error(s) in <oom_window>.',
+            wait="oom_for",
         ),
         Alert(
             "LrwatchDesync",
