@@ -12,6 +12,7 @@ import click
 
 from lrwatch.cli import main
 from lrwatch.importers import _page as frameworks
+from lrwatch.importers import importers
 from lrwatch.report import pages
 
 HERE = Path(__file__).parent
@@ -28,7 +29,7 @@ def rendered() -> dict[str, str]:
     causes = [pages.markdown(topic, level=2) for topic in pages.topics() if topic.kind == "cause"]
     head = MADE.format(source="lrwatch/diagnosis/causes.py") + "# Causes that lrwatch can name\n\n"
     made["causes.md"] = head + "\n".join(causes)
-    made["frameworks.md"] = MADE.format(source="lrwatch/importers/_frameworks") + frameworks.page()
+    made["frameworks.md"] = MADE.format(source="lrwatch/importers/_frameworks") + frameworks.page(importers())
     made["cli.md"] = MADE.format(source="--help") + "# The command line\n\n" + "\n".join(_commands())
     return made
 

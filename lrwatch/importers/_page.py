@@ -6,10 +6,10 @@ import importlib
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
-from lrwatch.importers import importers
 from lrwatch.importers._frameworks import names, schedules
+from lrwatch.importers.base import Importer
 
 _PARTS = re.compile(r"(?P<value>.+?)\.? First value: (?P<first>.+?)\.(?: Past the end: (?P<past>.+?)\.)?$")
 _ALWAYS = "every step of the real schedulers, past the end too, in every test run"
@@ -44,9 +44,9 @@ def explained(function: Callable[..., object]) -> dict[str, str]:
     return {key: value or "the same rule" for key, value in found.groupdict().items()}
 
 
-def page() -> str:
-    """The whole page, Markdown."""
-    listed = "\n".join(f"| {name} | {importer.what} |" for name, importer in importers().items())
+def page(importers: Mapping[str, Importer]) -> str:
+    """The whole page, Markdown; ``importers`` by name."""
+    listed = "\n".join(f"| {name} | {importer.what} |" for name, importer in importers.items())
     return _INTRODUCTION.format(importers=listed) + "".join(_framework(name) for name in names())
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lrwatch.curve import Curve
-from lrwatch.importers import _frameworks
+from lrwatch.importers import _frameworks, importers
 from lrwatch.importers._page import explained, page
 from lrwatch.importers._parts import Schedule
 from tests.importers import real
@@ -90,4 +90,4 @@ def test_every_schedule_says_its_value_its_first_and_what_comes_past_the_end(fra
     for name, function in _frameworks.schedules(framework).items():
         said = explained(function)
         assert all(said.values()), name
-        assert f"| {name} | " in page()
+        assert f"| {name} | " in page(importers())
