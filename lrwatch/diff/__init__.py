@@ -23,7 +23,7 @@ from lrwatch.diff.pairing import Paired, Pairing, Side, Track
 from lrwatch.diff.promise import Until, promise
 from lrwatch.diff.survey import Noted, Survey
 from lrwatch.errors import TraceError
-from lrwatch.findings import Cause, Finding, Severity
+from lrwatch.findings import Cause, Severity
 from lrwatch.result import Result
 from lrwatch.schedules.base import FloatArray
 from lrwatch.trace.model import Source, TraceInfo
@@ -250,16 +250,19 @@ def _suspects(a: Run, b: Run) -> tuple[Suspect, ...]:
 
 
 def _named(side: Side, result: Result, basis: Basis) -> dict[object, Suspect]:
+    """The causes named for a run, each once: the scheduler's own position may show what a group's rate showed before."""
     named: dict[object, Suspect] = {}
+    bugs: set[object] = set()
     for f in result.findings:
         cause = f.cause
-        if cause is not None and cause.name != "unexplained" and f.severity >= Severity.warning:
-            named.setdefault(_key(f, cause), Suspect(side, cause, f.fix, f.first_step, basis))
+        if cause is None or cause.name == "unexplained" or f.severity < Severity.warning:
+            continue
+        bug = (cause.name, tuple(sorted((k, str(v)) for k, v in cause.params.items())))
+        groups = tuple(f.details.get("groups", ())) or (f.group,)
+        if bug not in bugs or groups != (None,):
+            named.setdefault((bug, groups), Suspect(side, cause, f.fix, f.first_step, basis))
+        bugs.add(bug)
     return named
-
-
-def _key(f: Finding, cause: Cause) -> object:
-    return (cause.name, tuple(sorted((k, str(v)) for k, v in cause.params.items())), f.group)
 
 
 def _by_the_other(a: Source, b: Source, survey: Survey, parted: tuple[Parting, ...]) -> tuple[Suspect, ...]:

@@ -27,7 +27,7 @@ def rows(
     """Rows of one worker in chunks of at most ``pieces``; ``lr`` is group 0, keywords of ``Chunk`` are passed on."""
     chunk = {k: columns.pop(k) for k in ("quantum", "digits", "missing", "lr_read") if k in columns}
     data = {"lr/0" if k == "lr" else k.replace("__", "/"): np.asarray(v) for k, v in columns.items()}
-    counters = ("skipped", "attempt")
+    counters = ("skipped", "attempt", "sched")
     data = {k: v if k in counters else np.asarray(v, dtype=np.float64) for k, v in data.items()}
     whole = Chunk({"update": np.asarray(updates, dtype=np.int64), **data}, rank=rank, segment=segment, **chunk)
     return [whole.take(slice(i, i + pieces)) for i in range(0, len(whole), pieces)]

@@ -65,6 +65,24 @@ def test_the_bug_that_only_one_has_is_suspected() -> None:
     assert causes(diff(fast, run(), (contract(), contract()))) == [("a", "rate", "own contract")]
 
 
+def test_a_bug_that_shows_twice_is_suspected_once() -> None:
+    made = rows(range(STEPS), lr=[promised(4 * t) for t in range(STEPS)], sched=[4 * t for t in range(STEPS)])
+    good = rows(range(STEPS), lr=[promised(t) for t in range(STEPS)], sched=list(range(STEPS)))
+    d = diff(Trace(start(), *good), Trace(start(), *made), (contract(), contract()))
+    assert {f.slug for f in d.b.result.findings} >= {"drift", "stepping"}
+    assert causes(d) == [("b", "rate", "own contract")]
+
+
+def test_the_same_bug_in_another_group_is_another_bug() -> None:
+    def made(one: float, other: float) -> Trace:
+        lr = [promised(t) for t in range(STEPS)]
+        return Trace(start(), *rows(range(STEPS), lr__one=[one * v for v in lr], lr__other=[other * v for v in lr]))
+
+    d = diff(made(2, 1), made(1, 2), (contract(), contract()))
+    assert [side for side, _, _ in causes(d)] == ["a", "b"]
+    assert not diff(made(2, 1), made(2, 1), (contract(), contract())).suspects
+
+
 def test_a_bug_that_both_have_is_not_what_parts_them() -> None:
     halved = run(lambda t: promised(t) / 2)
     d = diff(halved, run(lambda t: promised(t) / 2, lambda t: 5.0), (contract(), contract()))
