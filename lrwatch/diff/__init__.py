@@ -250,7 +250,7 @@ def _suspects(a: Run, b: Run) -> tuple[Suspect, ...]:
 
 
 def _named(side: Side, result: Result, basis: Basis) -> dict[object, Suspect]:
-    """The causes named for a run, each once: the scheduler's own position may show what a group's rate showed before."""
+    """The causes named for a run, each once: the scheduler's position may show what a group's rate showed before."""
     named: dict[object, Suspect] = {}
     bugs: set[object] = set()
     for f in result.findings:

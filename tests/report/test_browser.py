@@ -163,7 +163,10 @@ def test_without_scripts_it_is_still_a_picture(browser: Browser, file: Path) -> 
 def test_on_a_phone_and_on_paper(browser: Browser, file: Path) -> None:
     browser.open(file, width=390)
     assert browser.ask("document.documentElement.scrollWidth") <= 390
+    assert browser.ask("document.querySelectorAll('details:not([open])').length") == 0  # three findings at most
+    browser.ask("document.querySelectorAll('details').forEach(d => d.open = false)")
     assert browser.paper().startswith(b"%PDF-")
+    assert browser.ask("document.querySelectorAll('details:not([open])').length") == 0
     browser.call(
         "Emulation.setEmulatedMedia", media="print", features=[{"name": "prefers-color-scheme", "value": "dark"}]
     )
