@@ -77,6 +77,12 @@ def _warm(rng: np.random.Generator, T: int) -> Plan:
     return {"T": T, "W": int(rng.integers(T // 40, T // 8)), "floor": float(rng.choice([0.0, 0.1, 0.05]))}
 
 
+def _steps(rng: np.random.Generator, T: int) -> Plan:
+    """Drops that end at a thousandth of the base or above, as people plan them."""
+    every = int(rng.integers(T // 12, T // 4))
+    return {"T": T, "every": every, "gamma": max(float(rng.choice([0.1, 0.3, 0.5])), 0.001 ** (every / T))}
+
+
 def _percent(x: float) -> str:
     return f"{100 * x:.12g}%"
 
@@ -133,11 +139,7 @@ SHAPES: tuple[Shape, ...] = (
     ),
     Shape(
         "step",
-        lambda rng, T: {
-            "T": T,
-            "every": int(rng.integers(T // 12, T // 4)),
-            "gamma": float(rng.choice([0.1, 0.3, 0.5])),
-        },
+        _steps,
         lambda p: {"step": {"every": p["every"], "gamma": p["gamma"]}},
         lambda o, p: torch_lr.StepLR(o, int(p["every"]), p["gamma"]),
         recursive=True,
