@@ -9,6 +9,7 @@ survives, and the shape of the curve does too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -23,6 +24,8 @@ KNOTS = 128
 FIELDS = ("t", "update", "observed", "absolute", "relative", "digits", "deviation", "sched", "attempt")
 """Columns of a kept row. ``absolute``, ``relative`` and ``digits`` are its ``tolerance.Precision``; ``deviation`` is
 |O - E| over what that allows; ``sched`` and ``attempt`` are NaN when not recorded."""
+
+_DEVIATION = FIELDS.index("deviation")
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,8 @@ class Sketch:
             self.knots.append(rows.pick(np.unique(np.concatenate([at, at + 1]))))
 
     def _keep_worst(self, key: int, row: FloatArray) -> None:
-        i = FIELDS.index("deviation")
-        if key not in self.worst or np.nan_to_num(row[i], nan=-1.0) > np.nan_to_num(self.worst[key][i], nan=-1.0):
+        known = self.worst.get(key)
+        if known is None or row[_DEVIATION] > known[_DEVIATION] or math.isnan(known[_DEVIATION]):
             self.worst[key] = row
 
     def _halve(self) -> None:
