@@ -56,6 +56,8 @@ _ALL: Final = (
     Threshold("stall_deadline", 600.0, "seconds",
               "without a step this long, where neither the contract nor slow steps say otherwise; a recompilation by "
               "torch.compile takes minutes"),
+    Threshold("stall_first", 1800.0, "seconds",
+              "the same before the second step, when nobody knows yet how long a step takes"),
     Threshold("stall_factor", 10.0, "count", "times the run's own mean step, for runs with slow steps"),
     Threshold("stall_quiet", _minutes(2), "duration",
               "no alarm while the step counter moves: the trainer's clock may be wrong, its counter is not"),

@@ -40,7 +40,7 @@ time() - max by ({RUN}) ({_LAST_STEP})
   clamp_min(<stall_factor> * max by ({RUN}) (lrwatch_step_seconds_sum / (lrwatch_step_seconds_count > 0)), \
 <stall_deadline>)
   or
-  0 * max by ({RUN}) ({_LAST_STEP}) + <stall_deadline>
+  0 * max by ({RUN}) ({_LAST_STEP}) + <stall_first>
 )
 and {in_state("running")}
 unless max by ({RUN}) (changes(lrwatch_step[<stall_quiet>])) > 0"""
