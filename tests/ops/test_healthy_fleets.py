@@ -82,19 +82,24 @@ def fired(promtool: str, folder: Path, runs: list[Run], hours: float, evaluation
     group = reviewed.sweep_group(reviewed.sweeps(folder / "sweeps"))
     (folder / "sweeps.yml").write_text(render.text(group, resolve()))
     files = [*sorted(str(path) for path in (ALERTS / "rules").glob("*.yml")), str(folder / "sweeps.yml")]
-    lines = [f"rule_files: [{', '.join(files)}]", f"evaluation_interval: {evaluation:.0f}s", "tests:",
-             f"- interval: {INTERVAL:.0f}s", "  input_series:"]  # fmt: skip
-    lines += [f"  - {{series: '{name}', values: '{encoded(values)}'}}" for name, values in sorted(series.items())]
+    lines = [f"  - {{series: '{name}', values: '{encoded(values)}'}}" for name, values in sorted(series.items())]
     # As Alertmanager would: an authorised sweep silences conformance findings of its own runs.
     heard = (
         'ALERTS{alertstate="firing", severity=~"critical|warning"} unless on (sweep) '
         '(ALERTS{alertname="LrwatchSweepAuthorized"} and on (sweep) ALERTS{code=~"LR1.."})'
     )
-    query = f"count by (alertname, run_id, experiment) (count_over_time(({heard})[{hours:.0f}h:{INTERVAL:.0f}s]))"
+    # Recorded at every evaluation: asked for in the end only, it would be too much at once.
+    (folder / "heard.yml").write_text(f"""
+groups: [{{name: heard, rules: [{{record: heard, expr: 'count by (alertname, run_id, experiment) ({heard})'}}]}}]
+""")
+    files.append(str(folder / "heard.yml"))
+    query = f"count by (alertname, run_id, experiment) (count_over_time(heard[{hours:.0f}h]))"
+    head = [f"rule_files: [{', '.join(files)}]", f"evaluation_interval: {evaluation:.0f}s", "tests:",
+            f"- interval: {INTERVAL:.0f}s", "  input_series:"]  # fmt: skip
     earned = '{alertname="LrwatchCostOverBudget", experiment="vision"}'
     lines += ["  promql_expr_test:", f"  - expr: '{query}'", f"    eval_time: {hours:.0f}h", "    exp_samples:"]
     lines += [f"    - {{labels: '{earned}', value: 1}}"]
-    (folder / "test.yml").write_text("\n".join(lines) + "\n")
+    (folder / "test.yml").write_text("\n".join([*head, *lines]) + "\n")
     done = subprocess.run([promtool, "test", "rules", str(folder / "test.yml")], capture_output=True, text=True)
     return done.stdout + done.stderr
 
@@ -106,3 +111,9 @@ def test_nobody_is_woken(tool: Callable[[str], str], tmp_path: Path, hours: floa
     """Evaluated every minute for a quarter of a day; every half minute for a whole one in the long tests."""
     said = fired(tool("promtool"), tmp_path, fleet(hours), hours, evaluation)
     assert "SUCCESS" in said, said
+
+
+def test_one_who_stands_still_among_them_is_heard(tool: Callable[[str], str], tmp_path: Path) -> None:
+    stuck = Run("stuck", (Attempt(0, 2 * HOUR),), rate=lambda s: min(s, 600))
+    said = fired(tool("promtool"), tmp_path, [stuck], 1.0, 60.0)
+    assert '{alertname="LrwatchRunStalled", run_id="stuck"} 1E+00' in said

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lrwatch.checks import checks
 from tests.ops.rules import ALERTS, alerts, cases
 
 FILES = sorted(path.name for path in (ALERTS / "tests").glob("*.yml"))
@@ -53,6 +54,18 @@ def test_a_group_of_tests_has_a_name_of_its_own() -> None:
     groups = [(case.file, case.group) for case in cases()]
     runs = [group for i, group in enumerate(groups) if i == 0 or groups[i - 1] != group]
     assert len(runs) == len(set(runs))
+
+
+@pytest.mark.parametrize("alert", sorted(alerts()))
+def test_every_alert_has_a_runbook(alert: str) -> None:
+    page = ALERTS / "runbooks" / f"{alert}.md"
+    assert page.read_text(encoding="utf-8").startswith(f"# {alert}\n")
+
+
+def test_every_finding_has_a_runbook_and_every_runbook_a_subject() -> None:
+    known = {*alerts(), "LrwatchSweepAuthorized"} | {check.code for check in checks().values()}
+    pages = {path.stem for path in (ALERTS / "runbooks").glob("*.md")} - {"README"}
+    assert pages == known
 
 
 def test_a_planted_fault_is_found(tmp_path: Path, tool: Callable[[str], str]) -> None:
