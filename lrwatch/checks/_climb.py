@@ -31,6 +31,10 @@ SUSTAINED_SHARE = 0.05
 """… and this share of the run so far: what is short against the run is a spike."""
 HISTORY = 4
 """Cells that must stand before them: the first 32 rows have nothing to be compared with."""
+GONE = 0.7
+"""A rise of this share of all progress is one at any learning rate: a warm restart costs a third at most."""
+GONE_NOISE = 4.0
+"""… if it also is so many standard deviations: fewer than for a small rise, which noise must not imitate."""
 LASTING = 0.25
 """A rise that lasts for this share of the run is lost, too, however slow it was."""
 SAME_RATE = 0.7
@@ -117,10 +121,15 @@ class Climb:
         self.best = best = self._reached(levels[:-tail], cells[LR, :-tail], lr, start)
         progress = max(start - best, 0.0)
         rise = max(NOISE * noise, SETBACK * progress)
+        lowest = _third_lowest(levels[:-tail])
+        gone = GONE * (start - lowest)
+        gone = gone if gone > GONE_NOISE * noise else np.inf
+        if best + rise > lowest + gone:
+            self.best, best, rise, progress = lowest, lowest, gone, start - lowest
         self.over = best + rise / 2
         whole = progress if progress > NOISE * noise else abs(start)
         self.limit = best + max(LOST_NOISE * noise, LOST * whole)
-        self.limit_restarted = max(start, best) + LOST_NOISE * noise
+        self.limit_restarted = max(lowest + gone if gone < np.inf else start, self.limit)
         self.limit_lr = lr / SAME_RATE if lr == lr else np.inf
         if levels[-tail:].min() > best + rise:
             below = np.flatnonzero(levels <= self.over)
@@ -132,7 +141,7 @@ class Climb:
         comparable = levels if lr != lr else levels[~(lrs < SAME_RATE * lr)]
         if len(comparable) < 3:
             return start
-        return min(float(np.partition(comparable, 2)[2]), start)
+        return min(_third_lowest(comparable), start)
 
     def _abrupt(self, fresh: FloatArray) -> None:
         """A lost run within a cell of a long one: compared with the limit of the last judgement."""
@@ -175,6 +184,11 @@ class Climb:
     def _report(self, rise: Rise) -> None:
         if rise.reported:
             self.found = replace(rise)
+
+
+def _third_lowest(levels: FloatArray) -> float:
+    """A level that was reached three times: the very lowest may be chance."""
+    return float(np.partition(levels, 2)[2])
 
 
 def _place(cells: FloatArray, i: int) -> tuple[int, float]:

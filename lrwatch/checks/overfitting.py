@@ -2,7 +2,7 @@
 
 What it checks
     The last 4 validations against the best one before them: all are worse by more than 4 standard deviations of the
-    metric's own noise and by more than a twentieth of its progress since the first, and the training loss (levels, see
+    metric's own noise and by more than a tenth of its progress since the first, and the training loss (levels, see
     ``divergence``) has meanwhile fallen by a twentieth of its progress and beyond its own noise. After a warm restart
     both get worse together; that is not overfitting. Excepted: the first 7 validations.
 
@@ -35,8 +35,8 @@ WORSE = 4
 """Validations in a row that must all be worse than the best."""
 NOISE = 4.0
 """… by so many standard deviations."""
-SHARE = 0.05
-"""… and by this share of the progress, also for the training loss in the other direction."""
+SHARE, TRAINING_SHARE = 0.1, 0.05
+"""… and by this share of the progress, while the training loss went the other way by that share of its own."""
 STRETCH = 10
 """A training level is the median of a tenth of the run before the step."""
 
@@ -84,7 +84,7 @@ class Overfitting(Check):
         then, now = self._training(float(v.best[UPDATE])), self._training(np.inf)
         noise = middle(self.levels.cells[SPREAD]) if self.levels.cells.shape[1] else np.nan
         start = self.levels.start
-        if start is None or not then - now > max(SHARE * (start - now), noise):
+        if start is None or not then - now > max(TRAINING_SHARE * (start - now), noise):
             return
         self.active = True
         self.first = int(v.best[UPDATE]) if self.first < 0 else self.first

@@ -141,13 +141,18 @@ KINDS = ("language", "classifier", "interpolating", "finetune", "plateau", "rewa
 
 
 def healthy(
-    rng: Rng, kind: str | None = None, schedule: str | None = None, steps: int | None = None, noise: str | None = None
+    rng: Rng,
+    kind: str | None = None,
+    schedule: str | None = None,
+    steps: int | None = None,
+    noise: str | None = None,
+    longest: int = 20000,
 ) -> Run:
     """A healthy run: a kind of task, a schedule, a kind of noise, a way of logging, all drawn at random."""
     kind = kind or str(rng.choice(KINDS))
     schedule = schedule or str(rng.choice(list(SCHEDULES)))
     sort = noise or str(rng.choice(NOISES))
-    n = steps or int(10 ** rng.uniform(1.7, 4.3))
+    n = steps or int(10 ** rng.uniform(1.7, np.log10(longest)))
     every = 10 if steps is None and n > 400 and rng.random() < 0.35 else 1
     contract = contract_of(schedule, n)
     at = np.arange(0, n, every, dtype=np.float64)
@@ -237,8 +242,8 @@ def _row(rng: Rng, run: Run, low: float, high: float) -> int:
     return int(rng.uniform(low, high) * len(run.steps))
 
 
-def _learning(rng: Rng, schedule: str | None = None, low: int = 600, high: int = 20000) -> Run:
-    steps = int(np.exp(rng.uniform(np.log(low), np.log(high))))
+def _learning(rng: Rng, schedule: str | None = None, low: int = 600) -> Run:
+    steps = int(np.exp(rng.uniform(np.log(low), np.log(10 * low))))
     kind, noise = str(rng.choice(LEARNING)), str(rng.choice(["gauss", "t5", "wander"]))
     return healthy(rng, kind, schedule or str(rng.choice(["cosine", "warmup_cosine"])), steps, noise)
 
