@@ -33,8 +33,8 @@ HISTORY = 4
 """Cells that must stand before them: the first 32 rows have nothing to be compared with."""
 GONE = 0.7
 """A rise of this share of all progress is one at any learning rate: a warm restart costs a third at most."""
-GONE_NOISE = 4.0
-"""… if it also is so many standard deviations: fewer than for a small rise, which noise must not imitate."""
+GONE_SPREADS, GONE_NOISE = 2.0, 4.0
+"""… if it also is so many spreads of single rows, 5 of a level, and so many standard deviations of wandering levels."""
 LASTING = 0.25
 """A rise that lasts for this share of the run is lost, too, however slow it was."""
 SAME_RATE = 0.7
@@ -116,14 +116,15 @@ class Climb:
             self._follow(self.open, cells, tail)
             return
         levels, start = cells[LEVEL], self.levels.start
-        noise = max(middle(cells[SPREAD]), wander(levels[:-tail]))
+        spread, strays = middle(cells[SPREAD]), wander(levels[:-tail])
+        noise = max(spread, strays)
         lr = float(cells[LR, -tail:].max())
         self.best = best = self._reached(levels[:-tail], cells[LR, :-tail], lr, start)
         progress = max(start - best, 0.0)
         rise = max(NOISE * noise, SETBACK * progress)
         lowest = _third_lowest(levels[:-tail])
         gone = GONE * (start - lowest)
-        gone = gone if gone > GONE_NOISE * noise else np.inf
+        gone = gone if gone > max(GONE_SPREADS * spread, GONE_NOISE * strays) else np.inf
         if best + rise > lowest + gone:
             self.best, best, rise, progress = lowest, lowest, gone, start - lowest
         self.over = best + rise / 2

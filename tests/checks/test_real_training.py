@@ -131,12 +131,13 @@ class NoScheduler:
 @pytest.mark.parametrize(
     ("hook", "slug", "severity"),
     [
-        (raised(304, 50.0), "divergence", Severity.error),
+        (raised(304, 20.0), "divergence", Severity.error),
+        (raised(304, 50.0), "gradient-explosion", Severity.warning),
         (raised(304, 50.0, 312), "divergence", Severity.error),
         (dead_units, "divergence", Severity.error),
         (without_gradient, "gradient-vanishing", Severity.warning),
     ],
-    ids=["rate too high", "rate too high for 8 steps", "dead units", "no gradient"],
+    ids=["rate too high", "rate much too high", "rate too high for 8 steps", "dead units", "no gradient"],
 )
 def test_broken_trainings_are_found(hook: Hook, slug: str, severity: Severity) -> None:
     found = {f.slug: f for f in trained(True, NoScheduler, adam=False, batch=16, hook=hook)}
