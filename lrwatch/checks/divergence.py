@@ -26,7 +26,7 @@ Source
 from __future__ import annotations
 
 from lrwatch.checks._climb import Climb
-from lrwatch.checks._series import Follow
+from lrwatch.checks._series import TOGETHER, Follow
 from lrwatch.checks.base import Batch, Check, Context
 from lrwatch.findings import Finding, Severity
 
@@ -39,7 +39,7 @@ class Divergence(Check):
 
     def __init__(self, context: Context):
         super().__init__(context)
-        self.loss = Follow("loss")
+        self.loss = Follow("loss", together=2 * TOGETHER)
         self.climb = Climb(late=False)
 
     def update(self, batch: Batch) -> None:

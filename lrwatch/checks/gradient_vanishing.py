@@ -27,7 +27,7 @@ import math
 
 import numpy as np
 
-from lrwatch.checks._series import FIRST, LAST, LEVEL, LR, Follow, Levels, Rows, middle, runs
+from lrwatch.checks._series import FIRST, LAST, LEVEL, LR, SLOWLY, Follow, Levels, Rows, middle, runs
 from lrwatch.checks.base import Batch, Check, Context
 from lrwatch.findings import Finding, Severity
 from lrwatch.schedules.base import FloatArray
@@ -53,7 +53,7 @@ class GradientVanishing(Check):
 
     def __init__(self, context: Context):
         super().__init__(context)
-        self.norm = Follow("grad_norm", beside="loss")
+        self.norm = Follow("grad_norm", beside="loss", together=SLOWLY)
         self.levels = Levels()
         self.start_loss = self.loss = np.nan
         self.usual = np.nan

@@ -22,7 +22,7 @@ Source
 from __future__ import annotations
 
 from lrwatch.checks._climb import Climb
-from lrwatch.checks._series import Follow
+from lrwatch.checks._series import TOGETHER, Follow
 from lrwatch.checks.base import Batch, Check, Context
 from lrwatch.findings import Finding, Severity
 
@@ -36,7 +36,7 @@ class LateDivergence(Check):
 
     def __init__(self, context: Context):
         super().__init__(context)
-        self.loss = Follow("loss")
+        self.loss = Follow("loss", together=2 * TOGETHER)
         self.climb = Climb(late=True)
 
     @classmethod
