@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from lrwatch.cli import base
+from lrwatch.cli._ops_gameday import gameday
 from lrwatch.cli._ops_node import node
 from lrwatch.cli._ops_rules import rules
 from lrwatch.cli._ops_silence import silence
@@ -19,6 +20,7 @@ def ops() -> None:
 ops.add_command(rules)
 ops.add_command(stack)
 ops.add_command(silence)
+ops.add_command(gameday)
 ops.add_command(node)
 
 COMMAND = ops

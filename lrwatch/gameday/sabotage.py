@@ -1,0 +1,111 @@
+"""The wrong thing, done inside a real trainer: a watch that behaves, and in between somebody who does not."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from lrwatch.gameday.scenarios import Act
+from lrwatch.trainer.settings import Settings
+
+STARTED, SEEN, BEGUN, MENDED = "game-started", "game-seen", "game-begun", "game-mended"
+"""Files in the run directory: rank 0 makes updates · Prometheus sees them · the trouble has begun · it was ended."""
+
+
+def _oom(hand: Saboteur) -> None:
+    hand.watch.event("oom")
+
+
+def _hang(hand: Saboteur) -> None:
+    while not (hand.run_dir / MENDED).exists():
+        time.sleep(0.1)
+
+
+def _kill_agent(hand: Saboteur) -> None:
+    """Its endpoint goes, its target stays: what is left of an agent whose threads have died."""
+    server = hand.watch._exporter._server
+    if server is not None:
+        server.shutdown()
+        server.server_close()
+        hand.watch._exporter._server = None
+
+
+def _halve_lr(hand: Saboteur) -> None:
+    """After the scheduler has set the rate of the next update."""
+    for group in hand.optimizer.param_groups:
+        group["lr"] *= 0.5
+
+
+def _damage_weights(hand: Saboteur) -> None:
+    for group in hand.optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.data.mul_(-1.0)
+
+
+ACTS: Final[Mapping[str, Callable[[Saboteur], None]]] = {
+    "oom": _oom, "hang": _hang, "kill_agent": _kill_agent, "halve_lr": _halve_lr, "damage_weights": _damage_weights,
+}  # fmt: skip
+
+
+class Saboteur:
+    """A watch with an act in between. What it does not know it leaves to the watch."""
+
+    def __init__(self, watch: Any, optimizer: Any, rank: int, act: Act | None, at: int, pace: float):
+        self.watch, self.optimizer, self.run_dir = watch, optimizer, Path(watch.run_dir)
+        self._rank, self._act, self._pace = rank, act, pace
+        self._at, self._made, self._begun = act.at if act else at, 0, False
+
+    def step(self, **values: Any) -> None:
+        began = time.monotonic()
+        self.watch.step(**values)
+        self._made += 1
+        if self._rank == 0 and self._made == 1:
+            (self.run_dir / STARTED).touch()
+        if self._rank == (self._act.rank if self._act else 0) and self._made > self._at:
+            self._trouble()
+        time.sleep(max(0.0, self._pace - (time.monotonic() - began)))
+
+    def _trouble(self) -> None:
+        act = self._act
+        if act is not None and act.seen and not (self.run_dir / SEEN).exists():
+            return
+        first = not self._begun
+        if first:
+            self._begun = True
+            (self.run_dir / BEGUN).write_text(repr(time.time()))
+        if act is not None and (first or (act.every and (self._made - self._at - 1) % act.every == 0)):
+            ACTS[act.what](self)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.watch, name)
+
+
+def watched(optimizer: Any, *, rank: int, act: Act | None, at: int, pace: float, **told: Any) -> Saboteur:
+    """Stands in for ``lrwatch.watch`` in the reference trainer."""
+    from lrwatch.agent.watch import watch
+
+    return Saboteur(watch(optimizer, **told), optimizer, rank, act, at, pace)
+
+
+def train(
+    settings: Settings, rank: int, world: int, meeting: str | None, act: Act | None, at: int, pace: float
+) -> None:
+    """Be one worker of a scenario: the body of a process. Its exit code is the trainer's."""
+    from lrwatch import contract as contracts
+    from lrwatch.trainer.loop import work
+    from lrwatch.trainer.place import join
+
+    assert settings.run_dir is not None
+    settings.run_dir.mkdir(parents=True, exist_ok=True)
+    with (settings.run_dir / f"log-rank{rank}").open("a", buffering=1) as log:
+        sys.stdout = sys.stderr = log
+        make = functools.partial(watched, rank=rank, act=act, at=at, pace=pace)
+        # The agent asks the environment who it is, as under any launcher.
+        os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), LOCAL_RANK=str(rank))
+        with join(rank, rank, world, "cpu", meeting) as place:
+            sys.exit(work(settings, contracts.load(settings.contract), place, make))
