@@ -35,6 +35,9 @@ GONE = 0.7
 """A rise of this share of all progress is one at any learning rate: a warm restart costs a third at most."""
 GONE_SPREADS, GONE_NOISE = 2.0, 4.0
 """… if it also is so many spreads of single rows, 5 of a level, and so many standard deviations of wandering levels."""
+TIMES = 4.0
+"""A loss that is never below zero has left for good when it is so many times the highest of its first 3 rows. That is
+a ratio, and the only one: a run that explodes in its first steps has no calm rows to take the noise from."""
 LASTING = 0.25
 """A rise that lasts for this share of the run is lost, too, however slow it was."""
 SAME_RATE = 0.7
@@ -74,6 +77,7 @@ class Climb:
     Attributes:
         late: report rises that begin in the last quarter of the schedule; False: all others.
         placed: whether the position on the schedule is known.
+        head: the first 3 values; positive: whether none was below zero.
         open: the rise that lasts.
         best, over, limit: of the last judgement, at learning rates up to ``limit_lr``; beyond them ``limit_restarted``.
         above, above_since: finest cells in a row above the limit, and where they began (step, share).
@@ -82,6 +86,8 @@ class Climb:
     late: bool
     levels: Levels = field(default_factory=Levels)
     placed: bool = False
+    head: FloatArray = field(default_factory=lambda: np.empty(0))
+    positive: bool = True
     open: Rise | None = None
     found: Rise | None = None
     best: float = np.nan
@@ -95,6 +101,9 @@ class Climb:
     def feed(self, rows: Rows) -> None:
         """Take in rows."""
         self.placed = self.placed or bool(np.isfinite(rows.share[-1]))
+        if len(self.head) < 3:
+            self.head = np.concatenate([self.head, rows.values])[:3]
+        self.positive = self.positive and float(rows.values.min()) >= 0.0
         for fresh, turn in self.levels.feed(rows):
             if self.open is None and self.levels.size > 1:
                 self._abrupt(fresh)
@@ -127,6 +136,9 @@ class Climb:
         gone = gone if gone > max(GONE_SPREADS * spread, GONE_NOISE * strays) else np.inf
         if best + rise > lowest + gone:
             self.best, best, rise, progress = lowest, lowest, gone, start - lowest
+        head = float(self.head.max())
+        if self.positive and best + rise > TIMES * head > 0:
+            self.best, best, rise = head, head, (TIMES - 1.0) * head
         self.over = best + rise / 2
         whole = progress if progress > NOISE * noise else abs(start)
         self.limit = best + max(LOST_NOISE * noise, LOST * whole)
