@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
+import socketserver
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +18,8 @@ from lrwatch.trainer.settings import Settings
 
 STARTED, SEEN, BEGUN, MENDED = "game-started", "game-seen", "game-begun", "game-mended"
 """Files in the run directory: rank 0 makes updates · Prometheus sees them · the trouble has begun · it was ended."""
+SLOWLY: Final = 0.03
+"""Seconds that an update takes from the trouble on: a run that is over in a moment cannot be seen to be in trouble."""
 
 
 def _oom(hand: Saboteur) -> None:
@@ -28,11 +33,10 @@ def _hang(hand: Saboteur) -> None:
 
 def _kill_agent(hand: Saboteur) -> None:
     """Its endpoint goes, its target stays: what is left of an agent whose threads have died."""
-    server = hand.watch._exporter._server
-    if server is not None:
-        server.shutdown()
-        server.server_close()
-        hand.watch._exporter._server = None
+    for each in gc.get_objects():
+        if isinstance(each, socketserver.TCPServer) and each.server_address[1] == hand.watch.port:
+            each.shutdown()
+            each.server_close()
 
 
 def _halve_lr(hand: Saboteur) -> None:
@@ -41,14 +45,23 @@ def _halve_lr(hand: Saboteur) -> None:
         group["lr"] *= 0.5
 
 
-def _damage_weights(hand: Saboteur) -> None:
-    for group in hand.optimizer.param_groups:
-        for parameter in group["params"]:
-            parameter.data.mul_(-1.0)
+def _zero_weights(hand: Saboteur) -> None:
+    for parameter in hand.parameters():
+        parameter.data.zero_()
+
+
+def _start_over(hand: Saboteur) -> None:
+    """Back to the weights of the first time, with an optimizer that has forgotten."""
+    if not hand.kept:
+        hand.kept = [parameter.data.clone() for parameter in hand.parameters()]
+    for parameter, first in zip(hand.parameters(), hand.kept, strict=True):
+        parameter.data.copy_(first)
+    hand.optimizer.state.clear()
 
 
 ACTS: Final[Mapping[str, Callable[[Saboteur], None]]] = {
-    "oom": _oom, "hang": _hang, "kill_agent": _kill_agent, "halve_lr": _halve_lr, "damage_weights": _damage_weights,
+    "oom": _oom, "hang": _hang, "kill_agent": _kill_agent, "halve_lr": _halve_lr, "zero_weights": _zero_weights,
+    "start_over": _start_over,
 }  # fmt: skip
 
 
@@ -59,6 +72,12 @@ class Saboteur:
         self.watch, self.optimizer, self.run_dir = watch, optimizer, Path(watch.run_dir)
         self._rank, self._act, self._pace = rank, act, pace
         self._at, self._made, self._begun = act.at if act else at, 0, False
+        self.kept: list[Any] = []
+        """Weights that an act wants to remember."""
+
+    def parameters(self) -> list[Any]:
+        """Everything that the optimizer updates."""
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
     def step(self, **values: Any) -> None:
         began = time.monotonic()
@@ -68,7 +87,9 @@ class Saboteur:
             (self.run_dir / STARTED).touch()
         if self._rank == (self._act.rank if self._act else 0) and self._made > self._at:
             self._trouble()
-        time.sleep(max(0.0, self._pace - (time.monotonic() - began)))
+        slowly = self._begun and not (self._act and self._act.every)
+        pace = max(self._pace, SLOWLY) if slowly else self._pace
+        time.sleep(max(0.0, pace - (time.monotonic() - began)))
 
     def _trouble(self) -> None:
         act = self._act
@@ -107,5 +128,10 @@ def train(
         make = functools.partial(watched, rank=rank, act=act, at=at, pace=pace)
         # The agent asks the environment who it is, as under any launcher.
         os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), LOCAL_RANK=str(rank))
-        with join(rank, rank, world, "cpu", meeting) as place:
-            sys.exit(work(settings, contracts.load(settings.contract), place, make))
+        try:
+            with join(rank, rank, world, "cpu", meeting) as place:
+                code = work(settings, contracts.load(settings.contract), place, make)
+        except Exception:
+            traceback.print_exc()
+            code = 1
+    sys.exit(code)
