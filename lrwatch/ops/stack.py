@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import random
 import socket
 import time
 import urllib.error
@@ -176,6 +177,9 @@ def _free(port: int) -> bool:
 
 
 def _any_free() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+    """Below the range from which systems take the ports of outgoing connections: one of those may sit on a port just
+    when its service comes back for it."""
+    for port in random.sample(range(18_000, 30_000), 200):
+        if _free(port):
+            return port
+    raise LrwatchError("127.0.0.1: none of 200 ports from 18000 to 29999 is free; end what holds them")
