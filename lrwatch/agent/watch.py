@@ -28,6 +28,7 @@ from lrwatch.agent.recorder import Recorder
 from lrwatch.agent.rows import Assembler
 from lrwatch.agent.running import Parts, TrainingContractBroken, Watch
 from lrwatch.agent.worker import Worker
+from lrwatch.contract.kept import keep
 from lrwatch.contract.model import Contract
 from lrwatch.engine import Session
 from lrwatch.findings import Finding, Severity
@@ -129,6 +130,8 @@ def watch(
     worker = Worker(recorder, assembler, Session(promised, live=True), meters, writer, on_finding)
     published = publishing.asked_for(publish)
     announced = None if published else directory
+    if promised is not None and identity.rank == 0:
+        worker.first.append(("the contract cannot be copied", partial(keep, promised, directory)))
     exporter = Exporter(
         lambda: worker.snapshot, run_id=run, rank=identity.rank, host=host, port=port, run_dir=announced
     )

@@ -72,6 +72,8 @@ class Worker:
         self.origin: str | None = None
         self.segment: int | None = None
         self.publisher: Publisher | None = None
+        self.first: list[tuple[str, Callable[[], object]]] = []
+        """What this thread does before anything else, each after what to say if it fails."""
         self.findings: tuple[Finding, ...] = ()
         self.result: Result | None = None
         self.snapshot: Snapshot = meters.snapshot(None, 0, 0)
@@ -116,6 +118,7 @@ class Worker:
     # -- the thread -----------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        self._begin()
         shortest, longest = PERIOD
         pause = shortest
         while not self._stop.wait(pause):
@@ -124,7 +127,13 @@ class Worker:
             pause = min(max(shortest, (time.thread_time() - began) / SHARE), longest)
         self._finish()
 
+    def _begin(self) -> None:
+        first, self.first = self.first, []
+        for what, function in first:
+            self._attempt(what, function)
+
     def _finish(self) -> None:
+        self._begin()  # of a thread that could not be started
         self._attempt("the agent's worker failed", self.turn)
         self.result = self._attempt("the engine failed", self._session.finish)
         if self.result is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,9 +13,6 @@ from lrwatch.cli._trace import opened, trace_options
 
 if TYPE_CHECKING:
     from lrwatch.contract import Contract
-
-IN_RUN: Final = "contract.yaml"
-"""The contract that a run directory may hold."""
 
 
 @click.command(short_help="Say where two runs part, and why.")
@@ -69,9 +66,11 @@ def diff(
     from lrwatch.report import render_diff
     from lrwatch.report.base import Look
 
-    contracts = _contracts(ctx, files, (a, b))
+    sources = opened(ctx, [a]), opened(ctx, [b])
+    promised = (sources[0].info.contract, sources[1].info.contract)
+    contracts = _contracts(ctx, files, (a, b), promised)
     with base.Progress() as progress:
-        found = compare(opened(ctx, [a]), opened(ctx, [b]), contracts, only=only, progress=progress)
+        found = compare(*sources, contracts, only=only, progress=progress)
     to_file = output not in (None, "-")
     look = Look(colour=not to_file and base.colours(sys.stdout), unicode=to_file or base.shows_unicode(sys.stdout))
     base.write(render_diff(form, found, look), output, force)
@@ -79,17 +78,17 @@ def diff(
 
 
 def _contracts(
-    ctx: click.Context, files: tuple[str, ...], runs: tuple[str, str]
+    ctx: click.Context, files: tuple[str, ...], runs: tuple[str, str], recorded: tuple[str | None, str | None]
 ) -> tuple[Contract | None, Contract | None]:
     """What A and what B promised."""
     from lrwatch.contract import load
+    from lrwatch.contract.kept import kept
 
     if len(files) > 2:
         raise click.UsageError(f"--contract was given {len(files)} times; once for both runs, or once for each", ctx)
     if files:
         return load(files[0]), load(files[-1])
-    a, b = (Path(run) / IN_RUN for run in runs)
-    return (load(a) if a.is_file() else None), (load(b) if b.is_file() else None)
+    return kept(Path(runs[0]), recorded[0]), kept(Path(runs[1]), recorded[1])
 
 
 COMMAND = diff

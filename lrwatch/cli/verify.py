@@ -59,11 +59,13 @@ def verify(
     """Check a recorded run against its contract.
 
     The first path is the contract if its name ends in .yaml or .yml; every other path is a trace: a file, a
-    run directory, or - for standard input. Without a contract, and without a promise made of options, only
-    what a trace shows by itself is checked, and the report says so.
+    run directory, or - for standard input. A run directory has a copy of the contract that it was recorded
+    under; without that, and without a promise made of options, only what a trace shows by itself is checked,
+    and the report says so.
 
     \b
     Examples:
+      lrwatch verify runs/1
       lrwatch verify contract.yaml runs/1
       lrwatch verify --cosine --lr 3e-4 --warmup 500 --steps 10000 log.csv
       lrwatch verify --no-contract runs/1 --format json --output verdict.json
@@ -71,12 +73,16 @@ def verify(
     base.refuse_to_overwrite(output, force)
     contract, traces = _sort_out(ctx, paths, no_contract)
 
+    from lrwatch.contract.kept import kept
     from lrwatch.report import render
     from lrwatch.report.base import Look
     from lrwatch.verify import verify as check
 
+    source = opened(ctx, traces)
+    if contract is None and not no_contract and len(traces) == 1:
+        contract = kept(Path(traces[0]), source.info.contract)
     with base.Progress() as progress:
-        found = check(contract, opened(ctx, traces), only=only or None, progress=progress)
+        found = check(contract, source, only=only or None, progress=progress)
     severity = Severity[fail_on]
     to_file = output not in (None, "-")
     look = Look(

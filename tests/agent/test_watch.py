@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 import lrwatch
 from lrwatch.agent.running import TrainingContractBroken
 from lrwatch.agent.watch import Watch
+from lrwatch.cli import main
 from lrwatch.findings import Finding
 from tests.agent.helpers import COSINE, Training, lines
 
@@ -358,3 +360,14 @@ def test_a_group_that_only_the_contract_has_is_said(
         'lrwatch: the contract names the group head, this optimizer has only 0; give groups a "name", or pass '
         "group_names="
     ) in capsys.readouterr().err
+
+
+def test_a_run_keeps_its_contract_for_who_verifies_it(tmp_path: Path, training: Training) -> None:
+    scheduler = cosine(training.optimizer)
+    with lrwatch.watch(training.optimizer, COSINE, scheduler=scheduler, run_dir=tmp_path / "run") as watch:
+        train(watch, training, scheduler, times=2)
+    done = CliRunner().invoke(main, ["verify", str(tmp_path / "run"), "--format", "json"])
+    assert done.exit_code == 1
+    verdict = json.loads(done.stdout)
+    assert verdict["contract"]["path"] == str(tmp_path / "run" / "contract.yaml")
+    assert {f["code"] for f in verdict["findings"]} == {"LR101", "LR102"}
