@@ -26,7 +26,7 @@ from lrwatch.trainer.settings import Settings
 WITHIN: Final = 60.0
 """Seconds in which an alert must have been heard, and in which it must have resolved."""
 START: Final = 90.0
-"""Seconds until a trainer that has to import torch and share a core makes its updates."""
+"""Seconds without any progress, after which a trainer that has to import torch and share a core is given up."""
 QUIET: Final = 20.0
 """Seconds for which the healthy run is listened to."""
 WAITS: Final = (
@@ -83,7 +83,7 @@ class Trainers:
             self._meeting = f"file://{tempfile.mkdtemp(prefix='lrwatch-')}/workers"
         act = None if more.get("stop_after_micro") else s.act
         self.processes = [
-            self._context.Process(target=train, args=(settings, rank, s.workers, self._meeting, act, s.at, s.pace))
+            self._context.Process(target=train, args=(settings, rank, self._meeting, s, act))
             for rank in range(s.workers)
         ]
         for process in self.processes:
@@ -126,13 +126,15 @@ def play(
     approved = folder / "approved"
     approved.mkdir(exist_ok=True)
     for s in scenarios:
-        path = folder / "contracts" / f"{s.name}.yaml"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(document(s))
-        if s.name not in UNAPPROVED:
-            sha = contracts.load(path).sha256
-            text = f"sha256: {sha}\nexperiment: game-{s.name}\nowner: game\nticket: GAME\n"
-            (approved / f"{s.name}.yml").write_text(text)
+        (folder / "contracts").mkdir(exist_ok=True)
+        texts = {s.name: document(s), **({f"{s.name}-cheaper": document(s, 1e6)} if s.mend == "cheaper" else {})}
+        for name, contract in texts.items():
+            path = folder / "contracts" / f"{name}.yaml"
+            path.write_text(contract)
+            if s.name not in UNAPPROVED:
+                sha = contracts.load(path).sha256
+                approval = f"sha256: {sha}\nexperiment: game-{s.name}\nowner: game\nticket: GAME\n"
+                (approved / f"{name}.yml").write_text(approval)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOAD)
     stack = Stack(folder / "stack")
@@ -152,6 +154,11 @@ def play(
         return outcomes
     finally:
         stack.down()
+
+
+def _written(run_dir: Path) -> int:
+    """Bytes of the run's traces."""
+    return sum(path.stat().st_size for path in run_dir.glob("trace/*"))
 
 
 class Game:
@@ -206,7 +213,7 @@ class Game:
         if s.signal or (s.act and s.act.seen):
             self._until(lambda: len(self._workers(name)) == s.workers, START)
             (run_dir / SEEN).touch()
-        self._until(lambda: (run_dir / BEGUN).exists(), START)
+        self._until((run_dir / BEGUN).exists, START, lambda: _written(run_dir))
         if s.runs > 1:  # it is finished runs that are too dear
             self.trainers.wait()
             self.begun = time.time()
@@ -216,7 +223,7 @@ class Game:
         elif (run_dir / BEGUN).exists():
             self.begun = float((run_dir / BEGUN).read_text())
         else:
-            raise TimeoutError(f"no update after {START:.0f} s; see {run_dir}/log-rank0")
+            raise TimeoutError(f"no update for {START:.0f} s; see {run_dir}/log-rank0")
         return run_dir
 
     def _mend(self, run_dir: Path) -> None:
@@ -229,9 +236,7 @@ class Game:
         elif s.mend == "resume":
             self.trainers.start(s.name, self._contract(), resume=True)
         elif s.mend == "cheaper":
-            cheap = self.contracts / f"{s.name}-cheaper.yaml"
-            cheap.write_text(document(s, budget=1e6))
-            self.trainers.start(f"{s.name}-cheaper", cheap)
+            self.trainers.start(f"{s.name}-cheaper", self.contracts / f"{s.name}-cheaper.yaml")
             self.trainers.wait()
             self.mended = time.time()
         else:
@@ -246,9 +251,12 @@ class Game:
         return self.contracts / f"{self.scenario.name}.yaml"
 
     @staticmethod
-    def _until(what: Callable[[], object], seconds: float) -> bool:
-        deadline = time.monotonic() + seconds
+    def _until(what: Callable[[], object], seconds: float, progress: Callable[[], int] = lambda: 0) -> bool:
+        """Wait for ``what``, not longer than ``seconds`` without ``progress``."""
+        deadline, seen = time.monotonic() + seconds, progress()
         while not what():
+            if (now := progress()) != seen:
+                deadline, seen = time.monotonic() + seconds, now
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.1)

@@ -13,11 +13,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from lrwatch.gameday.scenarios import Act
+from lrwatch.gameday.scenarios import Act, Scenario
 from lrwatch.trainer.settings import Settings
 
 STARTED, SEEN, BEGUN, MENDED = "game-started", "game-seen", "game-begun", "game-mended"
-"""Files in the run directory: rank 0 makes updates · Prometheus sees them · the trouble has begun · it was ended."""
+"""Files in the run directory: rank 0 makes updates · Prometheus sees them · the trouble can be
+known of · it was ended."""
 SLOWLY: Final = 0.03
 """Seconds that an update takes from the trouble on: a run that is over in a moment cannot be seen to be in trouble."""
 
@@ -68,10 +69,10 @@ ACTS: Final[Mapping[str, Callable[[Saboteur], None]]] = {
 class Saboteur:
     """A watch with an act in between. What it does not know it leaves to the watch."""
 
-    def __init__(self, watch: Any, optimizer: Any, rank: int, act: Act | None, at: int, pace: float):
+    def __init__(self, watch: Any, optimizer: Any, rank: int, scenario: Scenario, act: Act | None):
         self.watch, self.optimizer, self.run_dir = watch, optimizer, Path(watch.run_dir)
-        self._rank, self._act, self._pace = rank, act, pace
-        self._at, self._made, self._begun = act.at if act else at, 0, False
+        self._rank, self._act, self._pace, self._needs = rank, act, scenario.pace, scenario.needs
+        self._at, self._made, self._acted, self._begun = act.at if act else scenario.at, 0, False, False
         self.kept: list[Any] = []
         """Weights that an act wants to remember."""
 
@@ -95,8 +96,8 @@ class Saboteur:
         act = self._act
         if act is not None and act.seen and not (self.run_dir / SEEN).exists():
             return
-        first = not self._begun
-        if first:
+        first, self._acted = not self._acted, True
+        if not self._begun and self._made > self._at + self._needs:
             self._begun = True
             (self.run_dir / BEGUN).write_text(repr(time.time()))
         if act is not None and (first or (act.every and (self._made - self._at - 1) % act.every == 0)):
@@ -106,17 +107,16 @@ class Saboteur:
         return getattr(self.watch, name)
 
 
-def watched(optimizer: Any, *, rank: int, act: Act | None, at: int, pace: float, **told: Any) -> Saboteur:
+def watched(optimizer: Any, *, rank: int, scenario: Scenario, act: Act | None, **told: Any) -> Saboteur:
     """Stands in for ``lrwatch.watch`` in the reference trainer."""
     from lrwatch.agent.watch import watch
 
-    return Saboteur(watch(optimizer, **told), optimizer, rank, act, at, pace)
+    return Saboteur(watch(optimizer, **told), optimizer, rank, scenario, act)
 
 
-def train(
-    settings: Settings, rank: int, world: int, meeting: str | None, act: Act | None, at: int, pace: float
-) -> None:
+def train(settings: Settings, rank: int, meeting: str | None, scenario: Scenario, act: Act | None) -> None:
     """Be one worker of a scenario: the body of a process. Its exit code is the trainer's."""
+    world = scenario.workers
     from lrwatch import contract as contracts
     from lrwatch.trainer.loop import work
     from lrwatch.trainer.place import join
@@ -125,7 +125,7 @@ def train(
     settings.run_dir.mkdir(parents=True, exist_ok=True)
     with (settings.run_dir / f"log-rank{rank}").open("a", buffering=1) as log:
         sys.stdout = sys.stderr = log
-        make = functools.partial(watched, rank=rank, act=act, at=at, pace=pace)
+        make = functools.partial(watched, rank=rank, scenario=scenario, act=act)
         # The agent asks the environment who it is, as under any launcher.
         os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), LOCAL_RANK=str(rank))
         try:

@@ -44,6 +44,7 @@ class Scenario:
         expects: None for the run that must stay silent. along: alerts and codes that may come with it.
         inject: faults of the reference trainer; at: the update at which they begin. act: see there. signal: sent to
             the workers once Prometheus has seen them. resumed: the faults are those of a second attempt.
+        needs: updates in trouble that the check asks for before it may judge; time counts from then on.
         runs: how many, one after the other. pace: seconds that an update takes at least.
     """
 
@@ -58,6 +59,7 @@ class Scenario:
     act: Act | None = None
     signal: Literal["", "KILL", "STOP"] = ""
     at: int = 0
+    needs: int = 0
     mend: Mend = "end"
     resumed: bool = False
     runs: int = 1
@@ -120,10 +122,11 @@ _ALL: Final = (
     Scenario("late-divergence", "the weights are lost at 77 % of the schedule", LATE,
              ticket("LrwatchFindingWarning", "LR304"), "F1", act=Act("zero_weights", 1540), pace=0.0, along=UNSTABLE),
     Scenario("no-improvement", "a learning rate at which nothing is learned", FLAT,
-             ticket("LrwatchFindingWarning", "LR308", "LR311"), "F2", validate_every=40, pace=0.0, along=UNSTABLE),
+             ticket("LrwatchFindingWarning", "LR308", "LR311"), "F2", needs=500, validate_every=40,
+             pace=0.0, along=UNSTABLE),
     Scenario("oscillation", "restarts every 30 updates, each of which starts over", RESTARTS,
-             ticket("LrwatchFindingWarning", "LR309"), "F5", act=Act("start_over", 0, every=30), pace=0.0,
-             along=(*UNSTABLE, "LR307")),
+             ticket("LrwatchFindingWarning", "LR309"), "F5", act=Act("start_over", 0, every=30), needs=240,
+             pace=0.0, along=(*UNSTABLE, "LR307")),
     Scenario("hot-restart", "a restart to a learning rate far too high", HOT_RESTART,
              ticket("LrwatchFindingWarning", "LR305", "LR307"), "F6", at=300, pace=0.0, along=UNSTABLE),
     Scenario("out-of-memory", "a worker reports an out-of-memory error", COSINE, page("LrwatchGpuOutOfMemory"),

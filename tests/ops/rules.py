@@ -1,8 +1,9 @@
-"""The rendered rules and their tests as data, for the tests of this folder."""
+"""The rendered rules and their tests as data, for the tests of this folder: read once, not to be changed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ class Case:
     fires: bool
 
 
+@cache
 def cases() -> list[Case]:
     """Every expectation about an alert in alerts/tests, in the order in which it is written."""
     found = []
@@ -33,6 +35,7 @@ def cases() -> list[Case]:
     return found
 
 
+@cache
 def rendered() -> dict[str, list[dict[str, Any]]]:
     """File name → rules, of the committed rule files."""
     return {
@@ -41,6 +44,7 @@ def rendered() -> dict[str, list[dict[str, Any]]]:
     }
 
 
+@cache
 def alerts() -> dict[str, dict[str, Any]]:
     """Alert name → rule."""
     return {rule["alert"]: rule for rules in rendered().values() for rule in rules if "alert" in rule}

@@ -99,11 +99,11 @@ def test_only_the_expected_outcome_passes() -> None:
 
 def test_the_scoreboard_as_text() -> None:
     assert board.text(outcomes()).splitlines()[:7] == [
-        "scenario       expected                   heard by  detected  resolved     false alerts       ",
-        "healthy        nothing                    -         -         -            none               ok",
-        "nan            LrwatchFindingError LR301  page      4.2 s     3.0 s        none               ok",
-        "killed-agent   LrwatchWorkerDown          page      7.0 s     not in 60 s  none               FAILED",
-        "stalled        LrwatchRunStalled          page      2.0 s     1.0 s        LrwatchDesync <b>  "
+        "scenario      expected                   heard by  detected  resolved     false alerts",
+        "healthy       nothing                    -         -         -            none               ok",
+        "nan           LrwatchFindingError LR301  page      4.2 s     3.0 s        none               ok",
+        "killed-agent  LrwatchWorkerDown          page      7.0 s     not in 60 s  none               FAILED",
+        "stalled       LrwatchRunStalled          page      2.0 s     1.0 s        LrwatchDesync <b>  "
         "FAILED: TimeoutError: 'x' & y",
         "",
         "2 of 4 scenarios as expected, 1 false alerts; median time to detect 4.2 s.",
