@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrwatch.agent.notes import FIELDS, VALUES, Columns, Item, Note, Row
+from lrwatch.agent.notes import FIELDS, Columns, Item, Note, Row
 from lrwatch.trace.model import Chunk, Event, LrRead
 
 _COUNTERS = ("sched", "epoch", "samples", "tokens", "skipped")
+_ROOM = 2**62
+"""Whole numbers are smaller."""
 _NUMBERS = ("ts", "loss", "grad_norm")
 
 
@@ -81,8 +83,9 @@ class Assembler:
         if "skipped" in columns:  # 0 rather than missing: the other rows were not skipped
             missing.pop("skipped", None)
         self._add_micro(columns, missing, by_name["micro"])
-        for i, name in enumerate(self._columns):
-            values = [None if row[VALUES] is None else row[VALUES][i] for row in rows]
+        nothing = (None,) * len(self._columns)
+        read = (nothing if values is None else values for values in by_name["values"])
+        for name, values in zip(self._columns, zip(*read, strict=True), strict=True):
             self._add(columns, missing, name, values, np.float64)
         return replace(self._chunk, columns=columns, missing=missing)
 
@@ -100,6 +103,9 @@ class Assembler:
             return
         if kinds == {float} and dtype is np.float64:  # nearly always
             columns[name] = np.array(values)
+            return
+        if kinds == {int} and dtype is np.int64 and -_ROOM < min(values) and max(values) < _ROOM:
+            columns[name] = np.array(values, dtype=np.int64)
             return
         absent = np.array([not _is_number(v, dtype) for v in values])
         if absent.all():
@@ -125,4 +131,4 @@ def _is_number(value: Any, dtype: type[np.int64] | type[np.float64]) -> bool:
     """Only what is a number already: converting a tensor here could wait for a device."""
     if not isinstance(value, (int, float, np.integer, np.floating)):
         return False
-    return dtype is np.float64 or bool(-(2**62) < value < 2**62)  # an integer column has no room for NaN and infinities
+    return dtype is np.float64 or bool(-_ROOM < value < _ROOM)  # an integer column has no room for NaN and infinities

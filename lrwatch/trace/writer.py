@@ -20,6 +20,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +31,7 @@ from lrwatch.trace.model import SIGNALS, Array, Chunk, Event
 VERSION: Final = 1
 _FILE = re.compile(r"rank(\d+)-seg(\d+)\.jsonl")
 _TAIL: Final = 1 << 16
+_BLOCK: Final = 64
 
 
 def file_name(rank: int, segment: int) -> str:
@@ -165,10 +167,12 @@ def encode_rows(chunk: Chunk) -> bytes:
     """
     names = ["update", *(name for name in chunk.columns if name not in ("update", "line"))]
     alone = {signal for signal in SIGNALS if list(chunk.signals(signal)) == ["0"]}
+    keys = [json.dumps(name.removesuffix("/0") if name.partition("/")[0] in alone else name) for name in names]
+    if not chunk.missing and "skipped" not in chunk.columns and all(map(_finite, chunk.columns.values())):
+        return _alike(keys, [chunk.columns[name] for name in names])
     parts = []
-    for name in names:
-        key = name.removesuffix("/0") if name.partition("/")[0] in alone else name
-        prefix = ("{" if name == "update" else ",") + json.dumps(key) + ":"
+    for name, key in zip(names, keys, strict=True):
+        prefix = ("{" if name == "update" else ",") + key + ":"
         values, absent = _texts(chunk.columns[name]), chunk.missing.get(name)
         if name == "skipped":
             absent = (chunk.columns[name] == 0) | (False if absent is None else absent)
@@ -179,10 +183,34 @@ def encode_rows(chunk: Chunk) -> bytes:
     return "".join([part for row in zip(*parts, ["}\n"] * len(chunk), strict=True) for part in row]).encode("ascii")
 
 
+def _alike(keys: list[str], columns: list[Array]) -> bytes:
+    """Rows that have a finite value for every key: one format string, which takes half the time of joining parts.
+
+    A few rows at a time: while a string is being formatted the training thread cannot run.
+    """
+    formats, values = [], []
+    for key, column in zip(keys, columns, strict=True):
+        if key == '"ts"' and column.dtype.kind == "f" and (np.abs(column) < 1e12).all() and (column >= 0).all():
+            ticks = np.rint(column * 1e6).astype(np.int64)  # two whole numbers are printed faster than a fraction
+            formats.append(key + ":%d.%06d")
+            values += [(ticks // 1_000_000).tolist(), (ticks % 1_000_000).tolist()]
+        else:
+            formats.append(key.replace("%", "%%") + ":%r")
+            values.append(column.tolist())
+    line = "{" + ",".join(formats) + "}\n"
+    rows = list(zip(*values, strict=True))
+    blocks = [rows[i : i + _BLOCK] for i in range(0, len(rows), _BLOCK)]
+    return "".join([line * len(block) % tuple(chain.from_iterable(block)) for block in blocks]).encode("ascii")
+
+
+def _finite(column: Array) -> bool:
+    return column.dtype.kind != "f" or bool(np.isfinite(column).all())
+
+
 def _texts(column: Array) -> list[str]:
     """The values as JSON."""
     values: list[Any] = column.tolist()
-    if column.dtype.kind != "f" or np.isfinite(column).all():
+    if _finite(column):
         return list(map(repr, values))
     return [repr(v) if math.isfinite(v) else f'"{v}"' for v in values]
 
