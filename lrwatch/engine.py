@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -23,19 +23,20 @@ from lrwatch.checks import checks
 from lrwatch.checks.base import Batch, Check, Context
 from lrwatch.checks.drift import Drift
 from lrwatch.checks.stepping import Stepping
-from lrwatch.contract.clock import needs, positions, shown_after
-from lrwatch.contract.hash import Identity, compare
 from lrwatch.contract.model import Contract
-from lrwatch.curve import Curve, Metric
-from lrwatch.diagnosis.case import Facts, Place, Rows
+from lrwatch.curve import Metric
+from lrwatch.diagnosis.case import Facts, Rows
 from lrwatch.diagnosis.casebook import POSITION, Casebook, Question
 from lrwatch.diagnosis.causes import CAUSES
 from lrwatch.diagnosis.evidence import FIELDS, Columns
-from lrwatch.errors import LrwatchError, NotCheckable, did_you_mean
+from lrwatch.diagnosis.spread import Spread
+from lrwatch.errors import LrwatchError, did_you_mean
+from lrwatch.exhibits import sensitivity, series, shown
+from lrwatch.expectation import Expectation
 from lrwatch.findings import Finding
-from lrwatch.result import CheckRun, Result, Samples, Sensitivity, Series, Stats, merged
+from lrwatch.result import CheckRun, Result, Samples, Stats, merged
 from lrwatch.schedules.base import FloatArray
-from lrwatch.tolerance import EXACT_DIGITS, Precision, precision
+from lrwatch.tolerance import Precision
 from lrwatch.trace.align import Aligner
 from lrwatch.trace.model import SIGNALS, Chunk, Event, Item
 from lrwatch.trace.picture import Picture
@@ -59,9 +60,7 @@ class Worker:
     """What a session keeps of one rank."""
 
     checks: list[Check]
-    curves: dict[str, Curve] = field(default_factory=dict)
-    peaks: dict[str, float] = field(default_factory=dict)
-    metrics: list[tuple[str, float]] = field(default_factory=list)
+    expectation: Expectation
     facts: Facts = Facts()
     identity: str = ""
     newest: Newest | None = None
@@ -105,10 +104,8 @@ class Session:
         self._damage: Counter[str] = Counter()
         self._segments: set[tuple[int, int]] = set()
         self._run: str | None = None
-        self._loosest = (np.inf, 0.0)
         self._book = Casebook()
         self._picture = None if live else Picture()  # nobody draws a run that goes on
-        self._drifting: set[tuple[int, str, int]] = set()
         self._finished = False
 
     # -- taking in ----------------------------------------------------------------------------------
@@ -149,7 +146,7 @@ class Session:
             facts = Facts(
                 accumulate=batch.accumulate if batch else None, steps_per_epoch=batch.steps_per_epoch if batch else None
             )
-            self._workers[rank] = Worker(instances, facts=facts)
+            self._workers[rank] = Worker(instances, Expectation(self.contract, self._given_metrics), facts)
         return self._workers[rank]
 
     def _event(self, event: Event) -> None:
@@ -161,9 +158,7 @@ class Session:
             worker.identity = str(fields.get("contract") or worker.identity)
             if self.contract is not None and self.contract.clock.axis == "update":
                 self._book.begin(event.rank, event.segment, float(event.update))
-        if event.kind == "validation":
-            values = fields.get("metrics") or {}
-            worker.metrics.extend((str(k), float(v)) for k, v in values.items() if isinstance(v, (int, float)))
+        worker.expectation.event(event)
         for check in (*worker.checks, *(c for c in self._whole if c.scope == "run")):
             self._ask(check, check.event, event)
 
@@ -171,7 +166,7 @@ class Session:
         worker = self._worker(chunk.rank)
         if chunk.world is not None and chunk.world != worker.facts.world:
             worker.facts = replace(worker.facts, world=chunk.world)
-        batch = self._batch(worker, chunk)
+        batch = worker.expectation.batch(chunk)
         self._count(chunk)
         for check in worker.checks:
             self._ask(check, check.update, batch)
@@ -187,56 +182,6 @@ class Session:
             for check in self._whole:
                 if check.scope == "aligned":
                     self._ask(check, check.aligned, rows)
-
-    def _batch(self, worker: Worker, chunk: Chunk) -> Batch:
-        """The chunk with positions, expectations and tolerances."""
-        if self.contract is None:
-            return Batch(chunk)
-        try:
-            where = shown_after if chunk.lr_read == "after" else positions
-            t = where(self.contract, chunk.columns)
-            for name in needs(self.contract, chunk.columns):
-                if not chunk.present(name).all():
-                    return Batch(chunk, why_no_t=f"`{name}`, which the clock counts, is missing in some rows")
-        except NotCheckable as e:
-            return Batch(chunk, why_no_t=str(e))
-        metrics = [Metric(float(t[0]), name, value) for name, value in worker.metrics] if len(t) else []
-        worker.metrics.clear()
-        expected: dict[str, FloatArray] = {}
-        precisions: dict[str, Precision] = {}
-        curves: dict[str, Curve] = {}
-        for signal in self.contract.signals:
-            for group in chunk.signals(signal):
-                name = f"{signal}/{group}"
-                curve = self._curve(worker, name, chunk.rank)
-                curves[name] = curve
-                expected[name] = curve.next(t, () if self._given_metrics else metrics)
-                precisions[name] = self._precision(worker, name, chunk, t, expected[name])
-        return Batch(chunk, t, "", MappingProxyType(expected), MappingProxyType(precisions), MappingProxyType(curves))
-
-    def _curve(self, worker: Worker, name: str, rank: int) -> Curve:
-        if name not in worker.curves:
-            assert self.contract is not None
-            signal, _, group = name.partition("/")
-            curve = Curve(self.contract, signal, group, rank)
-            curve.next(np.empty(0), self._given_metrics)
-            worker.curves[name], worker.peaks[name] = curve, curve.peak()
-        return worker.curves[name]
-
-    def _precision(self, worker: Worker, name: str, chunk: Chunk, t: FloatArray, expected: FloatArray) -> Precision:
-        assert self.contract is not None
-        kept = precision(
-            worker.peaks[name],
-            self.contract.tolerance,
-            slack=worker.curves[name].slack(t),
-            quantum=chunk.quantum.get(name, 0.0),
-            digits=chunk.digits.get(name, EXACT_DIGITS),
-        )
-        limit, size = kept.allowed(expected), np.abs(expected)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            relative = np.where(size > 0, limit / size, np.inf)
-        self._loosest = (min(self._loosest[0], float(relative.min())), max(self._loosest[1], float(limit.max())))
-        return kept
 
     def _count(self, chunk: Chunk) -> None:
         steps = chunk.columns["update"]
@@ -261,7 +206,7 @@ class Session:
                 if name in batch.expected and chunk.origin_known:
                     expected = batch.expected[name]
                     expectations[name] = float(expected[-1])
-                    ratio = max(ratio, abs(values[name] - expectations[name]) / (worker.peaks[name] or 1.0))
+                    ratio = max(ratio, abs(values[name] - expectations[name]) / (worker.expectation.peaks[name] or 1.0))
                     with np.errstate(invalid="ignore", divide="ignore"):
                         deviation = np.abs(observed - expected) / kept.allowed(expected)
                 columns = (t, steps, observed, kept.absolute, kept.relative, kept.digits, deviation, sched, attempt)
@@ -281,8 +226,9 @@ class Session:
         """Everything found so far, diagnosed, the same trouble of several workers as one."""
         asked = [(rank, self._ask(c, c.findings)) for rank, w in self._workers.items() for c in w.checks]
         raw = [(rank, f) for rank, found in asked for f in found or ()]
-        self._drifting = {(rank, f.details["column"], f.details["segment"]) for rank, f in raw if f.slug == Drift.slug}
-        found = [self._diagnosed(rank, f) for rank, f in raw]
+        drifting = {(rank, f.details["column"], f.details["segment"]) for rank, f in raw if f.slug == Drift.slug}
+        spread = Spread(drifting, {rank: w.identity for rank, w in self._workers.items()})
+        found = [self._diagnosed(rank, f, spread) for rank, f in raw]
         for check in self._whole:
             found.extend(self._ask(check, check.findings) or ())
         return merged(found)
@@ -295,16 +241,21 @@ class Session:
                 self._align(self._aligner.flush())
             for check in self._all_checks():
                 self._ask(check, check.finish)
-        findings = self.findings()
+        findings, runs, picture = self.findings(), self._check_runs(), self._picture
+        ranks, expectations = shown(findings, self._workers), [w.expectation for w in self._workers.values()]
         return Result(
             self.contract,
-            self._check_runs(),
+            runs,
             findings,
             self._stats(),
-            self._sensitivity(),
-            self._series(findings),
-            self._samples(findings),
-            self._picture.marks() if self._picture is not None else (),
+            sensitivity(
+                (e.loosest for e in expectations),
+                (e.curves for e in expectations),
+                any(c.status == "ran" for c in runs if c.slug == Stepping.slug),
+            ),
+            series(self._book, findings, {rank: self._workers[rank].expectation.curves for rank in ranks}),
+            tuple(Samples(*sample) for sample in picture.samples(ranks)) if picture is not None else (),
+            picture.marks() if picture is not None else (),
         )
 
     def _all_checks(self) -> Iterable[Check]:
@@ -342,86 +293,26 @@ class Session:
             run=self._run,
         )
 
-    def _sensitivity(self) -> Sensitivity | None:
-        relative, absolute = self._loosest
-        if not np.isfinite(relative):
-            return None
-        sentence = (
-            f"a constant factor off by {relative:.1e} would have been seen, and any single row off by {absolute:.1e}"
-        )
-        flat = [n for w in self._workers.values() for n, c in w.curves.items() if n.startswith("lr/") and _is_flat(c)]
-        stepped = any(c.slug == "stepping" and c.ran() for c in self._all_checks())
-        if flat and not stepped:
-            sentence += "; a constant schedule cannot reveal stepping faults without the scheduler's position"
-        return Sensitivity(relative, absolute, sentence)
-
-    def _series(self, findings: tuple[Finding, ...]) -> tuple[Series, ...]:
-        """The curves of the workers that a report shows."""
-        first_bad: dict[tuple[int, str], int] = {}
-        for f in findings:
-            if f.slug == Drift.slug and f.first_step is not None:
-                for rank in f.ranks or ((f.rank,) if f.rank is not None else ()):
-                    first_bad.setdefault((rank, str(f.details.get("column", ""))), f.first_step)
-        result = []
-        for rank in self._shown(findings):
-            worker = self._workers[rank]
-            for name in self._book.columns(rank):
-                kept, explained = self._book.kept(rank, name)
-                t, update, observed = (kept[:, FIELDS.index(field)] for field in ("t", "update", "observed"))
-                expected = worker.curves[name].at(t) if name in worker.curves else np.full(len(t), np.nan)
-                bad = first_bad.get((rank, name))
-                signal, _, group = name.partition("/")
-                result.append(Series(signal, group, rank, t, observed, expected, bad, update, explained))
-        return tuple(result)
-
-    def _samples(self, findings: tuple[Finding, ...]) -> tuple[Samples, ...]:
-        """Loss, gradient norm and validations of the workers that a report shows."""
-        if self._picture is None:
-            return ()
-        return tuple(Samples(*sample) for sample in self._picture.samples(self._shown(findings)))
-
-    def _shown(self, findings: tuple[Finding, ...]) -> list[int]:
-        """The lowest rank, and the lowest of every finding that concerns some workers only."""
-        shown = {min(self._workers)} if self._workers else set()
-        named = (f.ranks or ((f.rank,) if f.rank is not None else ()) for f in findings)
-        return sorted(shown | {min(ranks) for ranks in named if ranks} & set(self._workers))
-
     # -- diagnosis ----------------------------------------------------------------------------------
 
-    def _diagnosed(self, rank: int, finding: Finding) -> Finding:
+    def _diagnosed(self, rank: int, finding: Finding, spread: Spread) -> Finding:
         if finding.slug not in (Drift.slug, Stepping.slug):
             return finding
         worker, d = self._workers[rank], finding.details
+        curves = worker.expectation.curves
         question = Question(rank, d["column"], d["segment"], finding.first_step or 0, d.get("shifts", (0,)))
         source = question.column
         if source == POSITION:  # judged by its own rows, which are kept beside those of the first learning rate
-            source = next((c for c in self._book.columns(rank) if c.startswith("lr/") and c in worker.curves), "")
-        if source not in worker.curves:
+            source = next((c for c in self._book.columns(rank) if c.startswith("lr/") and c in curves), "")
+        if source not in curves:
             return finding
-        place = self._place(rank, source, question.segment)
-        diagnosis = self._book.diagnose(question, worker.curves, source, worker.facts, place)
+        place = spread.place(rank, source, question.segment, curves)
+        diagnosis = self._book.diagnose(question, curves, source, worker.facts, place)
         if diagnosis is None:
             return finding
         info = CAUSES[diagnosis.cause.name]
         severity = finding.severity if info.severity is None else info.severity
         return replace(finding, cause=diagnosis.cause, fix=info.fix, severity=severity)
-
-    def _place(self, rank: int, column: str, segment: int) -> Place:
-        """Where else the same column drifts, and where it does not."""
-        off = sum((r, column, segment) in self._drifting for r in self._workers)
-        mine = {c for c in self._workers[rank].curves if c.startswith(column.partition("/")[0] + "/")}
-        bad = {c for c in mine if (rank, c, segment) in self._drifting}
-        held = Counter(w.identity for w in self._workers.values() if w.identity)
-        usual = held.most_common(1)[0][0] if held else ""
-        identity = self._workers[rank].identity
-        return Place(
-            rank_alone=bool(off) and 2 * off < len(self._workers),
-            group_alone=bool(bad) and bad != mine,
-            stale=bool(identity) and compare(Identity.parse(identity), Identity.parse(usual)) == "mismatch",
-            drifting=frozenset(c.partition("/")[2] for c in bad),
-            since_resume=segment > 0
-            and not any(r == rank and c == column and s < segment for r, c, s in self._drifting),
-        )
 
     def doubtful(self) -> bool:
         """Whether ``confirm`` could change a named cause."""
@@ -434,14 +325,14 @@ class Session:
             if not isinstance(item, Chunk) or worker is None:
                 continue
             for column in [c for c in self._book.named(item.rank, item.segment) if c in item.columns]:
-                batch = self._batch(worker, item)
+                batch = worker.expectation.batch(item)
                 keep = _used(item) & item.present(column) & np.isfinite(item.columns[column])
                 if batch.t is None or not keep.any():
                     continue
                 kept, steps = batch.precision[column], item.columns["update"].astype(np.float64)
                 values = (batch.t, steps, item.columns[column], kept.absolute, kept.relative, kept.digits)
                 rows = Rows(*(v[keep] for v in (*values, _or_nan(item, "sched"), _or_nan(item, "attempt"))))
-                self._book.test(item.rank, column, item.segment, rows, worker.curves[column], worker.facts)
+                self._book.test(item.rank, column, item.segment, rows, worker.expectation.curves[column], worker.facts)
 
 
 _ABSENT = np.array(np.nan)
@@ -479,8 +370,3 @@ def _learn(facts: Facts, fields: object) -> Facts:
         if fields.get(name) is not None
     }
     return replace(facts, **known)
-
-
-def _is_flat(curve: Curve) -> bool:
-    values = curve.at(np.linspace(0.0, curve.horizon or 1e4, 257))
-    return bool(np.all(values == values[0]))

@@ -21,7 +21,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("trace",),
     ("findings", "metrics", "tolerance"),
     ("checks", "diagnosis"),
-    ("result",),
+    ("result", "expectation"),
+    ("exhibits",),
     ("engine",),
     ("verify",),
     ("diff", "infer", "lint", "ledger"),
@@ -34,7 +35,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 """Each may import what stands above it in this table and its own folder; not its neighbours on a line."""
 
-PLUGINS = frozenset({"checks", "cli", "importers", "integrations", "readers", "report", "schedules"})
+PLUGINS = frozenset({"checks", "cli", "importers", "integrations", "lint", "readers", "report", "schedules"})
 """Folders in which a file is a plug-in: siblings never import each other, only ``base`` or a ``_private`` module."""
 
 ANYWHERE = ("",)

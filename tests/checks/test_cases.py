@@ -33,7 +33,7 @@ def cases(kind: str) -> list[Any]:
 @pytest.fixture(autouse=True)
 def undiagnosed(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a check finds is asked here, not why it is so, which takes its time."""
-    monkeypatch.setattr(Session, "_diagnosed", lambda self, rank, finding: finding)
+    monkeypatch.setattr(Session, "_diagnosed", lambda self, rank, finding, spread: finding)
 
 
 def told(finding: Finding) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def test_a_kept_promise_has_no_finding(name: str, stored: str, every: int) -> No
 def test_one_row_off_by_a_thousandth_is_found_where_it_is(
     name: str, stored: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Session, "_diagnosed", lambda self, rank, finding: finding)
+    monkeypatch.setattr(Session, "_diagnosed", lambda self, rank, finding, spread: finding)
     digits, store = STORED[stored]
     for seed in SEEDS:
         contract, t = promise(name, seed), np.arange(500)
