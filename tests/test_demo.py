@@ -1,4 +1,4 @@
-"""The demo, as ``make demo`` runs it: real training, twice, and the bug named."""
+"""The demo, as ``make demo`` runs it: real training, twice, the bug named, and the on-call paged."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lrwatch.ops import processes, programs
 from tests.conftest import ROOT
 
 
@@ -20,3 +21,12 @@ def test_the_demo_names_the_bug(tmp_path: Path, lrwatch_on_path: dict[str, str])
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Healthy run: passed." in done.stdout
     assert "stepped once per worker (k = 4 = world size), first at step 1." in done.stdout
+    if programs.find("prometheus") is None or programs.find("alertmanager") is None:
+        assert "the demo goes without" in done.stdout
+        return
+    page = "  page  LrwatchFindingError (critical)\n        Run broken of experiment gpt-tiny has finding LR10"
+    assert page in done.stdout
+    assert "critical LrwatchFindingError LR101 broken (active)" in done.stdout
+    assert "Alerts: as they should be." in done.stdout
+    left = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit()]
+    assert [line for pid in left if str(tmp_path) in (line := processes.command_line(pid))] == []

@@ -119,8 +119,8 @@ def _show(made: object) -> int:
             labels = alert["labels"]
             if labels["severity"] != "none":
                 about = labels.get("run_id") or labels.get("experiment") or labels.get("instance") or ""
-                state = alert["status"]["state"]
-                click.echo(f"alert         {labels['severity']:<8} {labels['alertname']} {about} ({state})")
+                what = " ".join(filter(None, (labels["alertname"], labels.get("code"), about)))
+                click.echo(f"alert         {labels['severity']:<8} {what} ({alert['status']['state']})")
     log = made.folder / "notifications.jsonl"
     click.echo(f"notifications {log}")
     return base.FINDINGS if down else base.OK

@@ -58,8 +58,8 @@ def text(outcomes: Sequence[Outcome]) -> str:
 def _small_print() -> list[str]:
     return [
         "Real trainers, Prometheus and Alertmanager; scrapes and evaluations every second, group_wait 3 s.",
-        "Times are from the trouble's beginning, or its end, to the webhook; where a check judges no earlier than after "
-        "hundreds of updates, from that update on. The rules are the shipped ones but for these shorter waits:",
+        "Times are from the trouble's beginning, or its end, to the webhook; where a check judges no earlier than "
+        "after hundreds of updates, from that update on. The rules are the shipped ones but for these shorter waits:",
         f"{', '.join(WAITS)}.",
     ]
 

@@ -131,7 +131,7 @@ class Stack:
         ports: dict[str, int] = {}
         for name in names:
             mine = processes.running(self.folder, name) is not None
-            ports[name] = known[name] if name in known and (mine or _free(known[name])) else _any_free()
+            ports[name] = known[name] if name in known and (mine or _freed(known[name])) else _any_free()
         return ports
 
     def _await(self, name: str, port: int) -> None:
@@ -174,6 +174,14 @@ def _free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def _freed(port: int) -> bool:
+    """Whether a port is free, or is in a moment: a killed process loses its command line before its sockets."""
+    deadline = time.monotonic() + AT_ONCE
+    while not (free := _free(port)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return free
 
 
 def _any_free() -> int:
