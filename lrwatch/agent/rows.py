@@ -127,6 +127,25 @@ class Assembler:
             columns["micro"] = columns["attempt"] * self._accumulate
 
 
+def alike(one: Chunk, other: Chunk) -> bool:
+    """Whether two chunks of a worker may be joined."""
+    return one.segment == other.segment and one.columns.keys() == other.columns.keys() and _told(one) == _told(other)
+
+
+def _told(chunk: Chunk) -> tuple[object, ...]:
+    return chunk.world, chunk.lr_read, chunk.origin_known
+
+
+def joined(chunks: Sequence[Chunk]) -> Chunk:
+    """Chunks that are ``alike``, in one."""
+    if len(chunks) == 1:
+        return chunks[0]
+    columns = {name: np.concatenate([c.columns[name] for c in chunks]) for name in chunks[0].columns}
+    partly = {name for c in chunks for name in c.missing}
+    missing = {name: np.concatenate([~c.present(name) for c in chunks]) for name in sorted(partly)}
+    return replace(chunks[0], columns=columns, missing=missing)
+
+
 def _is_number(value: Any, dtype: type[np.int64] | type[np.float64]) -> bool:
     """Only what is a number already: converting a tensor here could wait for a device."""
     if not isinstance(value, (int, float, np.integer, np.floating)):

@@ -16,15 +16,20 @@ from lrwatch.agent.announce import Announcer, say
 from lrwatch.agent.meters import Meters, Snapshot
 from lrwatch.agent.publish import Publisher
 from lrwatch.agent.recorder import Recorder
-from lrwatch.agent.rows import Assembler
+from lrwatch.agent.rows import Assembler, alike, joined
 from lrwatch.engine import Newest, Result, Session
 from lrwatch.findings import Finding
 from lrwatch.trace.model import Chunk, Event
 
 PERIOD: Final = (0.2, 0.8)
 """Seconds between turns: the longer, the more a turn takes; what is recorded is on disk within a second."""
+JUDGED: Final = 4.0
+"""Seconds that a row waits, at most, until it is judged: a thousand rows cost the engine hardly more than one."""
+HELD: Final = 8192
+"""Rows that wait for it, at most."""
 SHARE: Final = 0.005
-"""Of the interpreter's time, which the training needs: for the turns, until they are as rare as may be."""
+"""Of the interpreter's time, which the training needs: for the turns, and for judging, until they are as rare as may
+be."""
 LOOKS: Final = 0.02
 """Of it, at most, for asking the engine what it has found, while there is anything to diagnose."""
 
@@ -64,7 +69,8 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name="lrwatch", daemon=True)
         self._troubles: Counter[str] = Counter()
         self._announcer = Announcer(assembler.rank, self._call)
-        self._next_look = 0.0
+        self._held: list[Chunk] = []
+        self._next_feed = self._next_look = 0.0
         self._fed = False
         self.rows = 0
         self.first_update: int | None = None
@@ -134,6 +140,7 @@ class Worker:
 
     def _finish(self) -> None:
         self._begin()  # of a thread that could not be started
+        self._next_feed = 0.0
         self._attempt("the agent's worker failed", self.turn)
         self.result = self._attempt("the engine failed", self._session.finish)
         if self.result is not None:
@@ -153,6 +160,8 @@ class Worker:
             self._item(item)
         if items and self._writer is not None:
             self._attempt("the trace cannot be written", self._writer.flush)
+        if self._held and (time.monotonic() >= self._next_feed or sum(map(len, self._held)) >= HELD):
+            self._feed()
         if self._fed and time.monotonic() >= self._next_look:
             self._look()
         self._announcer.take(self.findings)
@@ -164,14 +173,29 @@ class Worker:
             self.last_update = int(item.columns["update"][-1])
             if self.first_update is None:
                 self.first_update = int(item.columns["update"][0])
-            self._attempt("the agent's worker failed", self.meters.chunk, item)
+            if self._held and not alike(self._held[0], item):
+                self._feed()
+            self._held.append(item)
         else:
+            self._feed()
             if item.kind in ("start", "resume"):
                 self.origin, self.segment = item.fields["origin"], item.segment
                 self._write_on(item.segment)
             self._attempt("the agent's worker failed", self.meters.event, item)
+            self._judge(item)
         if self._writer is not None:
             self._attempt("the trace cannot be written", self._writer.write, item)
+
+    def _feed(self) -> None:
+        """Have the rows judged that wait, and shown: the values and what was expected of them belong together."""
+        if self._held:
+            began = time.thread_time()
+            chunk, self._held = joined(self._held), []
+            self._attempt("the agent's worker failed", self.meters.chunk, chunk)
+            self._judge(chunk)
+            self._next_feed = time.monotonic() + min((time.thread_time() - began) / SHARE, JUDGED)
+
+    def _judge(self, item: Chunk | Event) -> None:
         self._attempt("the engine failed", self._session.feed, item)
         self._fed = True
 
