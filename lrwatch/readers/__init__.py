@@ -17,6 +17,7 @@ from typing import Any
 
 from lrwatch.errors import TraceError, did_you_mean
 from lrwatch.plugins import load
+from lrwatch.readers._streams import unpacked
 from lrwatch.readers.base import HEAD, NOTHING_HERE, Options, Reader, TraceSource, chunk_rows, several
 from lrwatch.trace.model import Item
 
@@ -62,8 +63,7 @@ def _head(path: Path, options: Options) -> bytes:
             return b""
         if not stat.S_ISREG(mode):
             raise TraceError("is no regular file; pipe it in and name it -", source=name)
-        with path.open("rb") as file:
-            head = file.read(HEAD)
+        head = unpacked(path, name, HEAD)
     except FileNotFoundError:
         raise TraceError("no such file or directory", source=name) from None
     except (OSError, ValueError) as e:  # ValueError: a name with a NUL byte

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from lrwatch.errors import TraceError, did_you_mean
+from lrwatch.readers._rows import is_number
+from lrwatch.readers._streams import unpacked
 from lrwatch.readers.base import Options
 from lrwatch.trace.model import SIGNALS
 from lrwatch.trace.names import ALIASES, Layout, canonical, known, resolve
@@ -29,13 +31,13 @@ class Table:
     layout: Layout
 
 
-def first_line(path: Path, name: str) -> str:
-    """The first line, without byte order mark and the # that some tools begin it with."""
-    try:
-        with path.open("rb") as file:
-            line = file.readline(1 << 20)
-    except OSError as e:
-        raise TraceError(f"cannot be read: {e.strerror}", source=name) from None
+def first_line(path: Path, name: str) -> bytes:
+    """The first line, at most a megabyte."""
+    return unpacked(path, name, 1 << 20).partition(b"\n")[0]
+
+
+def header_text(line: bytes, name: str) -> str:
+    """The first line without byte order mark and the # that some tools begin it with."""
     if line[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise TraceError("is UTF-16; save it as UTF-8", source=name)
     if b"\0" in line:
@@ -62,10 +64,35 @@ def separated(text: str) -> tuple[list[str], str]:
     return max(ways, key=lambda way: (len(resolve(way[0]).columns), len(way[0])))
 
 
-def table(cells: Sequence[str], delimiter: str, options: Options, name: str) -> Table:
+def table(cells: Sequence[str], delimiter: str, options: Options, name: str, axis: str = "update") -> Table:
+    """The layout of a header; ``axis`` epoch: rows need no step where they have an epoch.
+
+    Raises:
+        TraceError: there is no column of steps or rates, or ``--map`` names one that is not there.
+    """
     if all(is_number(cell) for cell in cells):
         raise TraceError(f"has no header: it begins with {listed(cells)}; put one there, e.g. step,lr", source=name)
     names = [cell.strip() for cell in cells]
+    mapping = mapped(names, options, name)
+    layout = resolve(names, mapping)
+    epochs = "epoch" in layout.columns and (axis == "epoch" or options.steps_per_epoch is not None)
+    if not layout.signals("lr"):
+        raise TraceError(f"no learning-rate column among {listed(names)}; name it with --map lr=COLUMN", source=name)
+    if "update" not in layout.columns and not epochs:
+        raise TraceError(
+            f"no step column among {listed(names)}; name it with --map step=COLUMN, or say --map step={ROW} if every "
+            f"row is one update",
+            source=name,
+        )
+    return Table(delimiter, tuple(names), layout)
+
+
+def mapped(names: Sequence[str], options: Options, name: str, lenient: bool = False) -> dict[str, int]:
+    """Trace column → place among these names, as ``--map`` says; ``lenient``: others may still come.
+
+    Raises:
+        TraceError: it names a column that no trace has, or one that is not there.
+    """
     mapping: dict[str, int] = {}
     for ours, theirs in options.columns.items():
         column, said = canonical(ours), f"--map {ours}={theirs}"
@@ -77,28 +104,11 @@ def table(cells: Sequence[str], delimiter: str, options: Options, name: str) -> 
             mapping[column] = ROW_INDEX
         elif theirs in names:
             mapping[column] = names.index(theirs)
-        else:
+        elif not lenient:
             raise TraceError(f"{said}: it has no such column{did_you_mean(theirs, names)}", source=name)
-    layout = resolve(names, mapping)
-    if not layout.signals("lr"):
-        raise TraceError(f"no learning-rate column among {listed(names)}; name it with --map lr=COLUMN", source=name)
-    if "update" not in layout.columns:
-        raise TraceError(
-            f"no step column among {listed(names)}; name it with --map step=COLUMN, or say --map step={ROW} if every "
-            f"row is one update",
-            source=name,
-        )
-    return Table(delimiter, tuple(names), layout)
+    return mapping
 
 
 def listed(cells: Sequence[str]) -> str:
     shown = ", ".join(cell.strip()[:40] for cell in cells[:12])
     return shown if len(cells) <= 12 else f"{shown} and {len(cells) - 12} more"
-
-
-def is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

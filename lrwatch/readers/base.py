@@ -7,16 +7,17 @@ events and damage of ``trace.model``; it never guesses what the file does not sa
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from lrwatch.errors import TraceError
+from lrwatch.readers._streams import Stream, opened
 from lrwatch.trace import merge
 from lrwatch.trace.model import Item, LrRead, Source, TraceInfo
 
@@ -43,18 +44,60 @@ class Options:
         columns: our name → the file's name (``--map lr=learning_rate``); ``#row`` is the number of the row.
         lr_read: when the LR of a row was read, where the format does not say. first_step: the number that the file
             gives to the first update of the run.
+        every: updates from one row to the next, where rows are counted because they have no number of their own.
+        steps_per_epoch: updates of an epoch, where rows say only how many epochs were done.
         chunk_rows: rows of a chunk at most. label: name of the source in messages, instead of its path.
     """
 
     columns: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     lr_read: LrRead | None = None
     first_step: int | None = None
+    every: int | None = None
+    steps_per_epoch: int | None = None
     chunk_rows: int = CHUNK_ROWS
     label: str = ""
 
     def name(self, path: Path) -> str:
         """What messages call the file."""
         return self.label or str(path)
+
+
+@dataclass(frozen=True)
+class Convention:
+    """How a format's trainer or logger writes rows; what the user said (``Options``) comes first.
+
+    Attributes:
+        lr_read: when it reads the LR of a row. first_step: the number it gives to the first update.
+        axis: what a row is of: an update, or an epoch, whose last update it then is.
+        merge: rows next to each other with the same step are parts of one row, as far as their columns differ.
+        digits: significant digits that a rate can have, whatever is written: 17 where it is always whole, 9 where it
+            went through a float32; None: its text tells. known: sentences for the report: what follows from the format.
+    """
+
+    lr_read: LrRead = "unknown"
+    first_step: int = 0
+    axis: Literal["update", "epoch"] = "update"
+    merge: bool = False
+    digits: int | None = None
+    known: tuple[str, ...] = ()
+
+    def read(self, options: Options) -> LrRead:
+        """When the LR was read."""
+        return options.lr_read or self.lr_read
+
+    def first(self, options: Options) -> int:
+        """The number of the first update."""
+        return self.first_step if options.first_step is None else options.first_step
+
+
+class Lines(Protocol):
+    """The state of reading one text that comes line by line: a file, or a log that is still being written."""
+
+    def items(self, line: int, data: bytes) -> Iterable[Item]:
+        """What whole lines say; ``line`` is the number of the first. A last line without its end is torn."""
+
+    def end(self) -> Iterable[Item]:
+        """No more lines will come: what was kept back."""
 
 
 class TraceSource(Source, Protocol):
@@ -72,11 +115,16 @@ class Reader:
         name: as in ``--from``; equals the module's name.
         detect: (path, first bytes, empty for a directory) → 0: it is not, 1: it certainly is.
         open: (path, options) → the source; raises TraceError where nothing in it can be read.
+        lines: (name, first line or lines, options) → how to read a text of this format line by line; None: it is none.
+        url: (address, options) → the source, for the addresses whose schemes are in ``schemes``.
     """
 
     name: str
     detect: Callable[[Path, bytes], float]
     open: Callable[[Path, Options], TraceSource]
+    lines: Callable[[str, bytes, Options], Lines] | None = None
+    url: Callable[[str, Options], TraceSource] | None = None
+    schemes: tuple[str, ...] = ()
 
 
 class Several:
@@ -135,19 +183,15 @@ class Block(NamedTuple):
 def blocks(path: Path, rows: int, *, name: str = "") -> Iterator[Block]:
     """A file in blocks of whole lines, at most ``rows`` of them, with the number of the first (from 1).
 
-    The file is opened for each read only: thousands of them can be read side by side, and one that grows while it is
-    read is read to its present end. Raises TraceError: not readable, or a line longer than 16 MiB.
+    A plain file is opened for each read only: thousands of them can be read side by side, and one that grows while it
+    is read is read to its present end. One compressed with gzip or zstd stays open. Raises TraceError: not readable,
+    or a line longer than 16 MiB.
     """
-    offset, line, rest = 0, 1, b""
+    line, rest = 1, b""
     size = min(max(rows * ROW_BYTES, 1 << 12), MAX_BLOCK)
+    stream: Stream = opened(path, name or str(path))
     while True:
-        try:
-            with path.open("rb") as file:
-                file.seek(offset)
-                data = file.read(size)
-        except OSError as e:
-            raise TraceError(f"cannot be read: {e.strerror}", source=name or str(path)) from None
-        offset += len(data)
+        data = stream.read(size)
         cut = data.rfind(b"\n") + 1
         whole, rest = (rest + data[:cut], data[cut:]) if cut else (b"", rest + data)
         if not data:

@@ -1,0 +1,145 @@
+"""Blocks of plain lines by polars, where it is installed (``lrwatch[fast]``); the same values, only sooner.
+
+Every function returns None where the lines are not plain; the caller then reads them by itself, and says what is
+wrong with them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from lrwatch.readers._rows import WHOLE, Rows, whole
+from lrwatch.trace.model import Array
+
+USED: Final = importlib.util.find_spec("polars") is not None and os.environ.get("LRWATCH_FAST") != "0"
+"""Whether polars is there; LRWATCH_FAST=0 does without it."""
+
+_LIMIT: Final = 1 << 53
+
+
+@dataclass(frozen=True)
+class Read:
+    """What a block of plain lines says.
+
+    Attributes:
+        rows: how many. values: column → float64[n] (int64[n] for ``update``). absent: column → bool[n], where some are.
+        texts: column → its texts, for those whose precision is not known yet.
+    """
+
+    rows: int
+    values: Mapping[str, Array]
+    absent: Mapping[str, Array]
+    texts: Mapping[str, list[str]]
+
+    def columns(self, rows: Rows) -> tuple[dict[str, Array], dict[str, Array]] | None:
+        """Columns and what is missing as ``Rows.split`` takes them; None when a row is wrong."""
+        columns: dict[str, Array] = {}
+        missing = dict(self.absent)
+        first = rows.convention.first(rows.options)
+        for name, values in self.values.items():
+            if name in ("update", "rank"):
+                if name in missing or len(values) and not _count(values, first if name == "update" else 0):
+                    return None
+            elif name in WHOLE:
+                values, odd = whole(values)
+                if odd.any():
+                    missing[name] = odd | missing.get(name, False)
+            columns[name] = values
+        return columns, missing
+
+
+def _count(values: Array, least: int) -> bool:
+    return bool(values.min() >= least and values.max() < _LIMIT)
+
+
+def table(data: bytes, k: int, mark: bytes, where: Mapping[str, int], exact: Collection[str]) -> Read | None:
+    """Lines of k cells. where: column → number of its cell; exact: columns whose texts are not needed."""
+    import polars as pl
+
+    if b"\r" in data:
+        data = data.replace(b"\r\n", b"\n")
+    n = data.count(b"\n")
+    if b"\r" in data or data.count(mark) != (k - 1) * n or not _decodes(data):
+        return None
+    names = {f"column_{i + 1}": c for c, i in where.items()}
+    kinds: dict[str, Any] = {f"column_{i + 1}": pl.String for i in range(k)}
+    for name, column in names.items():
+        if column in exact:
+            kinds[name] = pl.Int64 if column in ("update", "rank") else pl.Float64
+    try:
+        frame = pl.read_csv(
+            data, has_header=False, schema=kinds, separator=mark.decode(), quote_char=None, columns=list(names)
+        )
+    except pl.exceptions.PolarsError:
+        return None
+    return _read(frame, names) if len(frame) == n else None
+
+
+def objects(data: bytes, keys: Mapping[str, str]) -> Read | None:
+    """Lines that are JSON objects with the keys of the first one, all of them, with a value each.
+
+    keys: column → its key.
+    """
+    import polars as pl
+
+    n = data.count(b"\n")
+    try:
+        first = json.loads(data[: data.find(b"\n") + 1])
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(first, dict) or data.count(b'":') != len(first) * n or not _decodes(data):
+        return None
+    columns = {key: column for column, key in keys.items()}
+    kinds: dict[str, Any] = {}
+    for key, value in first.items():
+        if isinstance(value, str) and key not in columns:
+            kinds[key] = pl.String
+        elif type(value) in (int, float):
+            kinds[key] = pl.Int64 if columns.get(key) in ("update", "rank") else pl.Float64
+        else:
+            return None
+    try:
+        frame = pl.read_ndjson(data, schema=kinds)
+    except pl.exceptions.PolarsError:
+        return None
+    if len(frame) != n or any(frame.null_count().row(0)):
+        return None
+    return _read(frame.select([k for k in first if k in columns]), columns)
+
+
+def _read(frame: Any, names: Mapping[str, str]) -> Read | None:
+    import polars as pl
+
+    values: dict[str, Array] = {}
+    absent: dict[str, Array] = {}
+    texts: dict[str, list[str]] = {}
+    for series in frame.get_columns():
+        column = names[series.name]
+        if series.dtype == pl.String:
+            texts[column] = series.fill_null("").to_list()
+            try:
+                series = series.replace("", None).cast(pl.Float64)
+            except pl.exceptions.PolarsError:
+                return None
+        if series.null_count():
+            absent[column] = series.is_null().to_numpy()
+            series = series.fill_null(0)
+        values[column] = series.to_numpy()
+    return Read(len(frame), values, absent, texts)
+
+
+def _decodes(data: bytes) -> bool:
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,103 @@
+"""What the Hugging Face Trainer prints: ``{'loss': 2.3, 'grad_norm': 1.1, 'learning_rate': 5e-05, 'epoch': 0.1}``.
+
+The lines have no step, only the share of epochs that was done. ``--steps-per-epoch`` (or ``batch.steps_per_epoch`` of
+the contract) places them, or ``--every`` with the run's ``logging_steps``; without either the rate cannot be compared.
+Since transformers 4.51 the rate is the one that the update used, before it is the next update's. Lines of transformers
+5, whose numbers are texts of 4 digits, tell which; of others the convention is unknown without ``--lr-read``.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import replace
+from typing import Any, Final
+
+from lrwatch.readers._records import VALIDATION, Row, log_reader
+from lrwatch.readers.base import Convention, Options
+
+_LINE = re.compile(r"\{'(?:loss|eval_loss|train_runtime|grad_norm|learning_rate)': .*\}")
+_NAMES: Final = {"loss": "loss", "grad_norm": "grad_norm", "learning_rate": "lr/0"}
+CONVENTION: Final = Convention(
+    first_step=1,
+    axis="epoch",
+    known=("the log has epochs, no steps: --steps-per-epoch N or --every N (its logging_steps) places its rows",),
+)
+
+
+def _dict(line: str) -> dict[str, Any] | None:
+    found = _LINE.search(line)
+    if not found or len(line) > 1 << 16:
+        return None
+    text = re.sub(r"(?<=: )(-?)(nan|inf)\b", r"'\1\2'", found[0])
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+class Parser:
+    """Lines in their order."""
+
+    def __init__(self, options: Options):
+        self.per, self.every, self.rows = options.steps_per_epoch, options.every, 0
+
+    def __call__(self, line: str) -> Row | None:
+        value = _dict(line)
+        if value is None or "train_runtime" in value:
+            return None
+        row = {ours: str(value[theirs]) for theirs, ours in _NAMES.items() if theirs in value}
+        row |= {
+            VALIDATION + k.removeprefix("eval_"): str(v)
+            for k, v in value.items()
+            if k.startswith("eval_") and not k.endswith(("runtime", "_per_second"))
+        }
+        if any(c.startswith(VALIDATION) for c in row):
+            return {**row, **self._place(str(value.get("epoch", "")), self.rows)}
+        if not row:
+            return None
+        self.rows += 1
+        return {**row, **self._place(str(value.get("epoch", "")), self.rows)}
+
+    def _place(self, epoch: str, rows: int) -> dict[str, str]:
+        """The number of the update, from 1, where it can be told."""
+        if self.every:
+            return {"update": str(rows * self.every)}
+        if not self.per:
+            return {}
+        return {"update": update_of(epoch, self.per)}
+
+
+def update_of(epoch: str, per: int) -> str:
+    """The update at the end of which so many epochs were done; empty where the text is too short to tell.
+
+    >>> update_of("0.05", 20), update_of("10.25", 1000)
+    ('1', '')
+    """
+    try:
+        done = float(epoch) * per
+    except ValueError:
+        return ""
+    last = re.sub(r"e.*", "", epoch.lower()).partition(".")[2]
+    unit = 10.0 ** -len(last)
+    digits = len(last) < 4 or len(epoch.replace(".", "").lstrip("0")) <= 4  # written short: the rest may be cut off
+    near = round(done)
+    whole = abs(done - near) <= (unit * per / 2 if digits else 1e-3) + 1e-9
+    return str(near) if whole and (not digits or unit * per < 1) or (done == near and per == 1) else ""
+
+
+def _conventions(text: str, options: Options) -> Convention:
+    quoted = re.search(r"\{'(?:loss|grad_norm|learning_rate)': '", text) is not None
+    axis: Any = "update" if options.steps_per_epoch or options.every else "epoch"
+    known = () if axis == "update" else CONVENTION.known
+    if quoted:
+        known = (*known, "the rate is the one that the update used: these are lines of transformers 5")
+    return replace(CONVENTION, lr_read="used" if quoted else "unknown", axis=axis, known=known)
+
+
+def _detect(text: str) -> float:
+    return 0.9 if any(_dict(line) for line in text.splitlines() if "{'" in line) else 0.0
+
+
+READER = log_reader("huggingface_log", CONVENTION, Parser, _detect, conventions=_conventions)
