@@ -231,9 +231,13 @@ class Curve:
         """The phases that hold at the end."""
         return tuple(p.phase for p in self._pieces[-1])
 
+    def marks(self) -> list[float]:
+        """Clock positions worth looking at: landmarks of every phase, and where amended versions begin."""
+        return [*(x for pieces in self._pieces for p in pieces for x in p.landmarks()), *map(float, self._starts)]
+
     def peak(self) -> float:
         """The largest expected value up to the horizon (sampled at 4,096 points, phase borders and landmarks)."""
-        marks = [x for pieces in self._pieces for p in pieces for x in p.landmarks()] + self._starts.tolist()
+        marks = self.marks()
         end = self.horizon or max([*marks, 1.0]) * 2.0
         within = [x for x in marks if x <= end]
         return float(np.max(self.at(np.concatenate([np.linspace(0.0, end, 4096), np.array(within)]))))
@@ -262,7 +266,7 @@ class Curve:
 
     def with_phases(self, change: Callable[[tuple[Phase, ...]], tuple[Phase, ...]]) -> Curve:
         """The same curve with its phases changed."""
-        return self._variant(self._base_factor, change)
+        return self._variant(self._base_factor, lambda phases: change(self._change(phases)))
 
     def with_last_phase(self, **changes: Any) -> Curve:
         """The same curve with fields of its last phase replaced, e.g. ``length=8000.0`` or ``after="mirror"``."""

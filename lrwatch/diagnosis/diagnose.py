@@ -34,18 +34,27 @@ def diagnose(case: Case) -> Diagnosis:
     scheduler's own position was recorded, that position too. When several do, the first by the documented order is
     named with confidence ``ambiguous`` and the others are listed.
     """
-    nearest: list[Hypothesis] = []
-    fitting: list[Hypothesis] = []
-    for tier in (FIRST, SECOND):
-        tried = [h for transform in tier for h in transform(case)]
-        fitting = _one_per_meaning([h for h in tried if h.agrees_with_counters(case.rows) and h.fits(case.rows)])
-        if fitting:
-            fitting = [localised(h, case) for h in fitting]
-            break
-        nearest += sorted(tried, key=lambda h: h.residual(case.rows))[:1]
+    tried = [h for transform in FIRST for h in transform(case)]
+    fitting = _fitting(tried, case)
+    if not any(_owned(h, case) for h in fitting):  # then a change of shape may say the same, or more simply
+        known = {h.name for h in fitting}
+        more = [h for transform in SECOND for h in transform(case)]
+        tried += more
+        fitting += [h for h in _fitting(more, case) if h.name not in known and (not fitting or is_simple(h, case))]
+    fitting = [localised(h, case) for h in _without_superfluous(sorted(fitting, key=is_odd))]
     if not fitting:
-        return unexplained(case, min(nearest, key=lambda h: h.residual(case.rows), default=None))
+        return unexplained(case, min(tried, key=lambda h: h.residual(case.rows), default=None))
     return _named(case, fitting, _explains(fitting[0], case))
+
+
+def _fitting(tried: list[Hypothesis], case: Case) -> list[Hypothesis]:
+    return _one_per_meaning([h for h in tried if h.agrees_with_counters(case.rows) and h.fits(case.rows)])
+
+
+def _owned(h: Hypothesis, case: Case) -> bool:
+    """Whether a number of the run, or the scheduler's recorded position, speaks for it: then it needs no rival."""
+    counted = h.position is not None and bool(np.isfinite(case.rows.sched).any())
+    return counted or h.name == "warmup_scale" or bool(words.owners(h, case.facts))
 
 
 def diagnose_position(case: Case) -> Diagnosis:
@@ -102,13 +111,19 @@ def _one_per_meaning(fitting: list[Hypothesis]) -> list[Hypothesis]:
     Where many parameters of one cause fit alike, the rows do not determine it; the first stands for all of them.
     """
     kept: dict[str, Hypothesis] = {}
-    for h in sorted(fitting, key=_is_odd):
+    for h in sorted(fitting, key=is_odd):
         if h.name in kept:
             known = kept[h.name]
             if _main(known) != _main(h):
                 kept[h.name] = replace(known, notes={"others": int(known.notes.get("others", 0)) + 1})
         else:
             kept[h.name] = h
+    return list(kept.values())
+
+
+def _without_superfluous(fitting: list[Hypothesis]) -> list[Hypothesis]:
+    """None that a simpler one of another name makes superfluous."""
+    kept = {h.name: h for h in fitting}
     for name, simpler in _SIMPLER.items():
         if name in kept and any(s in kept for s in simpler or kept.keys() - {name}):
             del kept[name]
@@ -121,10 +136,21 @@ _SIMPLER: dict[str, tuple[str, ...]] = {"affine": (), "group_ratio": ("group_swa
 """Cause → causes that make it superfluous when they fit too; an empty tuple stands for any."""
 
 
-def _is_odd(h: Hypothesis) -> bool:
-    """A rate that is neither whole nor one over a whole number is nobody's first guess."""
-    k = float(h.params["k"]) if h.name == "rate" else 1.0
-    return not (k.is_integer() or abs(1.0 / k - round(1.0 / k)) < 1e-9)
+def is_odd(h: Hypothesis) -> bool:
+    """A rate that is neither whole nor one over a whole number, or an end between two steps: nobody's first guess."""
+    if h.name == "rate":
+        k = float(h.params["k"])
+        return not (k.is_integer() or abs(1.0 / k - round(1.0 / k)) < 1e-9)
+    return h.name.startswith("horizon") and not float(h.params["horizon"]).is_integer()
+
+
+def is_simple(h: Hypothesis, case: Case) -> bool:
+    """Whether a change of shape is one that somebody may have written down: a short number, or share of the peak."""
+    value = next((h.params[k] for k in ("floor", "value") if k in h.params), 0.0)
+    if not isinstance(value, float):
+        return True
+    shown = (value, value / case.curve.peak()) if "floor" in h.params else (value,)
+    return any(len(f"{x:.11e}".partition("e")[0].rstrip("0")) <= 5 for x in shown)
 
 
 def _main(h: Hypothesis) -> object:

@@ -75,6 +75,10 @@ def _staircase(p: dict[str, Any], facts: Facts) -> str:
     return f"the scheduler is stepped once every {p['width']:g} updates{epoch}"
 
 
+def _number(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:.6g}"
+
+
 _WORDS: dict[str, Callable[[dict[str, Any], Facts], str]] = {
     "offset": _offset,
     "offset_at_resume": lambda p, f: _offset(p, f) + " after the resume",
@@ -123,7 +127,10 @@ _WORDS: dict[str, Callable[[dict[str, Any], Facts], str]] = {
     ),
     "clamp": lambda p, f: f"the decay goes to zero and is cut off at {p['floor']:.6g} instead of ending there",
     "reversed": lambda p, f: f"the schedule is reversed {p['how']}",
-    "shape_param": lambda p, f: f"{p['param']} is {p['value']:.6g}, the contract says {p['promised']:.6g}",
+    "shape_param": lambda p, f: (
+        f"{p['param']} {'are' if p['param'] == 'milestones' else 'is'} {_number(p['value'])}"
+        f"{' or later' if 'bound' in p else ''}, the contract says {_number(p['promised'])}"
+    ),
     "wrong_family": lambda p, f: f"the decay is {p['family']}, the contract says {p['promised']}",
     "affine": lambda p, f: f"the learning rate is {p['a']:.6g} + {p['b']:.6g} × the promised one",
     "group_unscheduled": lambda p, f: "this group keeps its first value: the scheduler does not know it",

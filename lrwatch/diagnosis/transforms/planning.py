@@ -6,12 +6,14 @@ warmup_missing       no warm-up at all
 warmup_origin        t/W, (t+1)/W, (t+1)/(W+1) or t/(W-1): another convention of the same warm-up
 warmup_shape         logarithmic instead of linear
 mirror_past_horizon  O(T + d) = E(T - d); past_horizon: restarts, or goes on along its formula
+shape_param          the milestones of a multi-step decay, all at the same multiple of their places
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -40,6 +42,8 @@ def horizon(case: Case) -> Iterator[Hypothesis]:
         return
     thin = case.rows.thin(SEARCH_ROWS)
     planned = last.start + last.length
+    if len(case.curve.phases) > (2 if _warmup(case) else 1):
+        yield from _all_stretched(case, planned, thin)
     grid = (last.start + last.length * np.geomspace(1.0 / 64.0, 64.0, 257)).tolist()
     for after in behaviours(case.curve):
         found = minimise(_loss_of_end(case.curve, after, thin), grid)
@@ -53,6 +57,74 @@ def horizon(case: Case) -> Iterator[Hypothesis]:
                     {"horizon": tidy(end), "planned": tidy(planned), **extra},
                     following(_ending(case.curve, end, after)),
                 )
+
+
+def _all_stretched(case: Case, planned: float, thin: Rows) -> Iterator[Hypothesis]:
+    """The phases after the warm-up grow with the horizon, as when their lengths are shares of it."""
+    since = _warmup(case) or 0.0
+    grid = (since + (planned - since) * np.geomspace(1.0 / 16.0, 16.0, 129)).tolist()
+    for origin in dict.fromkeys((0.0, since)):
+
+        def at(end: float, late: float = 0.0, origin: float = origin) -> Curve:
+            return case.curve.with_phases(_stretched(since, origin, end, end / planned, late))
+
+        def of(end: float, at: Callable[[float], Curve] = at) -> float:
+            return loss(at(end).at(thin.t), thin)
+
+        found = minimise(of, grid)
+        for end in dict.fromkeys((float(round(found)), found)):
+            if end > since and end != planned:
+                params = {"horizon": tidy(end), "planned": tidy(planned), "moves": "every phase after the warm-up"}
+                for late in (0.0, 1.0, -1.0):  # shares are rounded to whole steps, by everybody in another way
+                    yield Hypothesis(resumed(case, "horizon"), params, following(at(end, late)))
+
+
+def _stretched(since: float, origin: float, last: float, factor: float, late: float) -> Change:
+    """The last phase ends at ``last``, borders between ``since`` and it at ``factor`` times the distance from
+    ``origin``, to whole steps and ``late`` more."""
+
+    def change(phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
+        def at(t: float) -> float:
+            if t <= since:
+                return t
+            return min(float(round(origin + factor * (t - origin))) + late, last - 1.0)
+
+        result = []
+        for i, phase in enumerate(phases):
+            start, end = at(phase.start), None if phase.end is None else at(phase.end)
+            stop = last if i == len(phases) - 1 else end
+            length = None if phase.length is None or stop is None else max(stop - start, 1.0)
+            result.append(replace(phase, start=start, end=end, length=length))
+        return tuple(result)
+
+    return change
+
+
+def milestones(case: Case) -> Iterator[Hypothesis]:
+    """All drops of a multi-step decay at the same multiple of their places: counted in other steps, or never met."""
+    last = case.curve.phases[-1]
+    if last.family != "multi_step":
+        return
+    places = np.array(last.params["milestones"])
+    drops = case.rows.t[1:][np.diff(case.rows.observed) < 0]
+    after = drops[drops > last.start + 1.0] - last.start
+    guesses = {k for v in case.facts.owners().values() for k in (float(v), 1.0 / v)} | {0.5, 2.0}
+    if len(after):
+        guesses |= {float(after[0] / places[0])} if places[0] else set()
+    if case.rows.t[-1] > last.start:
+        guesses.add(float((case.rows.t[-1] + 1.0 - last.start) / max(places[0], 1.0)))
+    for factor in sorted(guesses):
+        for rounded in (np.floor, np.ceil):
+            moved_to = tuple(rounded(places * factor).tolist())
+            if factor > 0 and moved_to != tuple(places):
+                never = {"bound": "or later"} if moved_to[0] + last.start > case.rows.t[-1] else {}
+                params = {"param": "milestones", "value": _listed(moved_to), "promised": _listed(places), **never}
+                curve = case.curve.with_last_phase(params=MappingProxyType({**last.params, "milestones": moved_to}))
+                yield Hypothesis("shape_param", params, following(curve))
+
+
+def _listed(places: Iterable[float]) -> str:
+    return ", ".join(f"{p:g}" for p in places)
 
 
 def _ending(curve: Curve, end: float, after: str) -> Curve:
@@ -75,13 +147,14 @@ def past_horizon(case: Case) -> Iterator[Hypothesis]:
 
 def warmup_length(case: Case) -> Iterator[Hypothesis]:
     """The warm-up takes W' instead of W; the decay after it keeps its end, or its length."""
+    case = replace(case, curve=_split(case.curve))
     width = _warmup(case)
     if width is None:
         return
     thin = case.rows.thin(SEARCH_ROWS)
     limit = case.curve.horizon or 64.0 * width
     grid = np.geomspace(max(width / 128.0, 0.5), max(limit, 2.0 * width), 257).tolist()
-    for keeps in ("end", "length"):
+    for keeps in ("end", "length", "horizon")[: 3 if len(case.curve.phases) > 2 else 2]:
         found = minimise(_loss_of_warmup(case.curve, keeps, thin), grid)
         for new in dict.fromkeys((float(round(found)), found)):
             if new > 0 and new != width:
@@ -99,16 +172,18 @@ def _loss_of_warmup(curve: Curve, keeps: str, rows: Rows) -> Callable[[float], f
 
 
 def _warmed(new: float, keeps: str) -> Change:
-    """The phases with a warm-up of ``new``; the next one keeps its end, or is moved as it is."""
+    """The phases with a warm-up of ``new``. The next one keeps its end, or all are moved as they are (``length``),
+    or all but the last, which keeps its end (``horizon``)."""
 
     def change(phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
         first, *rest = phases
         by = new - (first.end or 0.0)
         result = [replace(first, end=new, length=new)]
         for i, phase in enumerate(rest):
-            squeezed = keeps == "end" and i == 0
-            start = phase.start + by if keeps == "length" or i == 0 else phase.start
-            end = None if phase.end is None else (phase.end if keeps == "end" else phase.end + by)
+            squeezed = {"end": i == 0, "length": False, "horizon": i == len(rest) - 1}[keeps]
+            moves = i == 0 or keeps != "end"
+            start = phase.start + by if moves else phase.start
+            end = phase.end + by if phase.end is not None and keeps != "end" else phase.end
             length = phase.length
             if squeezed and length is not None and length - by > 0:
                 length = length - by
@@ -120,6 +195,7 @@ def _warmed(new: float, keeps: str) -> Change:
 
 def warmup_missing(case: Case) -> Iterator[Hypothesis]:
     """No warm-up: its steps at the peak, or the decay from step 0 on (over its own length, or up to the end)."""
+    case = replace(case, curve=_split(case.curve))
     width = _warmup(case)
     if width is None:
         return
@@ -141,6 +217,7 @@ def warmup_missing(case: Case) -> Iterator[Hypothesis]:
 
 def warmup_origin(case: Case) -> Iterator[Hypothesis]:
     """Another of the usual conventions for the first and last value of a linear warm-up."""
+    case = replace(case, curve=_split(case.curve))
     width = _warmup(case)
     if width is None or case.curve.phases[0].family != "linear":
         return
@@ -164,6 +241,7 @@ def _first_becomes(phase: Phase) -> Change:
 
 def warmup_shape(case: Case) -> Iterator[Hypothesis]:
     """A logarithmic warm-up, ln(1+t)/ln(W), where a linear one is promised."""
+    case = replace(case, curve=_split(case.curve))
     width = _warmup(case)
     if width is None or width < 2:
         return
@@ -174,6 +252,18 @@ def warmup_shape(case: Case) -> Iterator[Hypothesis]:
         return np.where(rows.t < width, low + (peak - low) * share, case.curve.at(rows.t))
 
     yield Hypothesis("warmup_shape", {"shape": "logarithmic"}, predict)
+
+
+def _split(curve: Curve) -> Curve:
+    """The same curve with the warm-up of a ``warmup_stable_decay`` as a phase of its own."""
+    first = curve.phases[0]
+    width = first.params["warmup"] if first.family == "warmup_stable_decay" else 0.0
+    if not width or first.length is None or first.offset or len(curve.phases) > 1:
+        return curve
+    rising = MappingProxyType({"from": first.params["from"], "to": (1.0, True)})
+    warm = replace(first, family="linear", params=rising, length=width, end=width, after="hold")
+    flat = MappingProxyType({**first.params, "warmup": 0.0})
+    return curve.with_phases(lambda _: (warm, replace(first, params=flat, start=width, length=first.length - width)))
 
 
 def _warmup(case: Case) -> float | None:
@@ -187,6 +277,7 @@ def _warmup(case: Case) -> float | None:
 
 TRANSFORMS: tuple[Transform, ...] = (
     horizon,
+    milestones,
     past_horizon,
     warmup_missing,
     warmup_origin,

@@ -32,6 +32,10 @@ MAX_PERIODS = 16
 """Periods tried where the trace suggests some and the run's numbers do not."""
 
 
+NEAR = 16
+"""Offsets up to this are all tried: on a curve that repeats itself a search finds another period's."""
+
+
 def rate(case: Case) -> Iterator[Hypothesis]:
     """O(t) = E(k·t), or from a resume at r on, E(r + k·(t - r)).
 
@@ -44,9 +48,31 @@ def rate(case: Case) -> Iterator[Hypothesis]:
             if k > 0 and k != 1.0:
                 params = {"k": tidy(k)} | ({"from": tidy(origin)} if origin else {})
                 yield from moved(case, "rate", params, _paced(k, origin))
+                if not origin:
+                    yield from _replanned(case, k)
                 if k > 1.0 and float(k).is_integer():
                     early = {**params, "ahead": tidy(k - 1.0)}
                     yield from moved(case, "rate", early, _paced(k, origin, k - 1.0))
+
+
+def _replanned(case: Case, k: float) -> Iterator[Hypothesis]:
+    """The same curve comes from a plan whose every length is 1/k of the promised one, where nothing says which.
+
+    A rate that equals a number of the run is the likelier story, except where the plan has but one length.
+    """
+    curve, phases = case.curve, case.curve.phases
+    owned = any(np.isclose(k, v) or np.isclose(k, 1.0 / v) for v in (2, *case.facts.owners().values()))
+    if np.isfinite(case.rows.sched).any():
+        return
+    if phases[0].end is not None and phases[-1].family in ("inverse_sqrt", "constant"):
+        width = phases[0].end
+        scaled = any(np.isclose(k, v) or np.isclose(k, 1.0 / v) for v in case.facts.owners().values())
+        name = "warmup_scale" if scaled else "warmup_length"
+        params = {"warmup": tidy(width / k), "planned": tidy(width)}
+        yield Hypothesis(name, params, at_position(curve, _paced(k, 0.0)))
+    elif not owned and curve.horizon is not None and phases[-1].length is not None:
+        params = {"horizon": tidy(round(curve.horizon / k, 6)), "planned": tidy(curve.horizon), "moves": "every phase"}
+        yield Hypothesis("horizon", params, at_position(curve, _paced(k, 0.0)))
 
 
 def _paced(k: float, origin: float, ahead: float = 0.0) -> Position:
@@ -90,7 +116,8 @@ def offset(case: Case) -> Iterator[Hypothesis]:
         span = int(max(rows.t[-1] - rows.t[0], case.curve.horizon or 0.0)) + 1
         thin = rows.thin(SEARCH_ROWS)
         found = best_integer(lambda d: loss(case.curve.at(thin.t + d), thin), -span, span)
-        candidates |= dict.fromkeys((-1.0, 1.0, -2.0, 2.0, float(found)))
+        candidates |= dict.fromkeys([s * d for d in range(1, NEAR + 1) for s in (-1.0, 1.0)])
+        candidates[float(found)] = None
         if r is not None:
             candidates |= dict.fromkeys([r, *(r / n - r for n in case.facts.owners().values())])
         candidates |= dict.fromkeys(landmark - rows.t[i] for i, landmark in landmarks(case))
