@@ -1,6 +1,7 @@
 """Makes the pages that are written in the code: ``python docs/render.py`` rewrites them beside this file.
 
-checks/<slug>.md and families/<name>.md are docstrings, causes.md is the catalogue of causes, cli.md is --help.
+checks/<slug>.md, lint/<slug>.md and families/<name>.md are docstrings, causes.md is the catalogue of causes, cli.md is
+--help.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def rendered() -> dict[str, str]:
     """Path below docs/ → text of every page that is made."""
     made = {}
     for topic in pages.topics():
-        folder = {"check": "checks", "family": "families"}.get(topic.kind)
+        folder = {"check": "checks", "rule": "lint", "family": "families"}.get(topic.kind)
         if folder:
             made[f"{folder}/{topic.name}.md"] = MADE.format(source=topic.source) + pages.markdown(topic)
     causes = [pages.markdown(topic, level=2) for topic in pages.topics() if topic.kind == "cause"]
@@ -62,6 +63,6 @@ if __name__ == "__main__":
         page.parent.mkdir(exist_ok=True)
         page.write_text(text, encoding="utf-8")
     known = {HERE / name for name in rendered()}
-    for page in [*HERE.glob("checks/*.md"), *HERE.glob("families/*.md")]:
+    for page in [*HERE.glob("checks/*.md"), *HERE.glob("lint/*.md"), *HERE.glob("families/*.md")]:
         if page not in known:
             page.unlink()

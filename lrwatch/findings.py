@@ -77,8 +77,8 @@ class Finding:
 
     @property
     def runbook(self) -> str:
-        """The page of the check, relative to the documentation's root."""
-        return f"checks/{self.slug}.md"
+        """The page of the check, or of the rule of a plan (LP…), relative to the documentation's root."""
+        return f"{'lint' if self.code.startswith('LP') else 'checks'}/{self.slug}.md"
 
     @property
     def key(self) -> tuple[Any, ...]:

@@ -11,8 +11,7 @@ from lrwatch import __version__
 from lrwatch.agent.ranks import Identity
 from lrwatch.agent.worker import Worker
 from lrwatch.contract.model import Contract
-from lrwatch.report.base import plain
-from lrwatch.report.json import finding_data
+from lrwatch.report.base import finding_data, plain
 from lrwatch.trace.writer import replace_file
 
 

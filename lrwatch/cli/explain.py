@@ -12,7 +12,7 @@ from lrwatch.cli import base
 @click.command(short_help="Explain a finding, a cause, a family, a contract.")
 @click.argument("topic", required=False, metavar="[SLUG|CODE|CAUSE|FAMILY|contract]")
 def explain(topic: str | None) -> None:
-    """Explain a check (by slug or code), a cause, a schedule family, or what a contract looks like.
+    """Explain a check or a rule (by slug or code), a cause, a schedule family, or what a contract looks like.
 
     Without a topic, list them all.
 

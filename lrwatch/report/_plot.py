@@ -31,6 +31,7 @@ def plot(
     *,
     mark: float | None = None,
     unit: str = "step",
+    word: str = "used",
     paint: Paint = lambda role, text: text,
 ) -> str:
     """The two curves on a canvas of ``width`` × ``height`` characters, with axes, a legend and a mark.
@@ -41,7 +42,7 @@ def plot(
 
     Args:
         series: ``t``, ``observed``, ``expected`` float64[m]; ``expected`` may be all NaN.
-        mark: position of the first bad step on the t axis. unit: what t counts.
+        mark: position of the first bad step on the t axis. unit: what t counts. word: what the solid line is.
         paint: ``(role, text) -> text``, for colours.
     """
     signs = _UNICODE if unicode else _ASCII
@@ -73,12 +74,14 @@ def plot(
     seen = any(kind == "promised" and sign != " " for row, kinds in zip(canvas, roles, strict=True)
                for sign, kind in zip(row, kinds, strict=True))  # fmt: skip
     said = "where it differs" if seen else "no difference to see" if promised.any() else ""
-    lines.append(" " * (LABEL + 2) + _legend(signs, unicode, said, mark, unit, paint))
+    lines.append(" " * (LABEL + 2) + _legend(signs, unicode, word, said, mark, unit, paint))
     return "\n".join(lines)
 
 
-def _legend(signs: dict[str, str], unicode: bool, promised: str, mark: float | None, unit: str, paint: Paint) -> str:
-    parts = [paint("used", "⠒⠒" if unicode else "**") + " used"]
+def _legend(
+    signs: dict[str, str], unicode: bool, word: str, promised: str, mark: float | None, unit: str, paint: Paint
+) -> str:
+    parts = [paint("used", "⠒⠒" if unicode else "**") + f" {word}"]
     if promised:
         parts.append(paint("promised", signs["promised"] * 2) + f" promised, {promised}")
     if mark is not None:

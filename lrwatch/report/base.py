@@ -72,6 +72,26 @@ def cause_data(cause: Cause) -> dict[str, Any]:
     }
 
 
+def finding_data(finding: Finding) -> dict[str, Any]:
+    """A finding as plain data; it may hold numbers that need ``plain`` before they are JSON."""
+    return {
+        "code": finding.code,
+        "slug": finding.slug,
+        "severity": str(finding.severity),
+        "signal": finding.signal,
+        "optimizer": finding.optimizer,
+        "group": finding.group,
+        "rank": finding.rank,
+        "first_step": finding.first_step,
+        "last_step": finding.last_step,
+        "state": finding.state,
+        "message": finding.message,
+        "cause": None if finding.cause is None else cause_data(finding.cause),
+        "fix": finding.fix,
+        "runbook": finding.runbook,
+    }
+
+
 def plain(value: Any) -> Any:
     """The value as JSON can hold it: mappings, lists, text, numbers (numpy's too), true, false, null.
 

@@ -9,8 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from lrwatch import __version__
-from lrwatch.findings import Finding
-from lrwatch.report.base import Look, assumed, cause_data, ordered, plain
+from lrwatch.report.base import Look, assumed, finding_data, ordered, plain
 
 if TYPE_CHECKING:
     from lrwatch.verify import Report
@@ -50,24 +49,4 @@ def document(report: Report, look: Look) -> dict[str, Any]:
             "sentence": sensitivity.sentence,
         },
         "stats": {"segments": stats.segments, "assumed": assumed(report)},
-    }
-
-
-def finding_data(finding: Finding) -> dict[str, Any]:
-    """A finding as plain data; it may hold numbers that need ``plain`` before they are JSON."""
-    return {
-        "code": finding.code,
-        "slug": finding.slug,
-        "severity": str(finding.severity),
-        "signal": finding.signal,
-        "optimizer": finding.optimizer,
-        "group": finding.group,
-        "rank": finding.rank,
-        "first_step": finding.first_step,
-        "last_step": finding.last_step,
-        "state": finding.state,
-        "message": finding.message,
-        "cause": None if finding.cause is None else cause_data(finding.cause),
-        "fix": finding.fix,
-        "runbook": finding.runbook,
     }

@@ -1,4 +1,4 @@
-"""The pages of checks, causes and schedule families: their docstrings, for a terminal and as Markdown.
+"""The pages of checks, rules, causes and schedule families: their docstrings, for a terminal and as Markdown.
 
 A docstring is prose, headings (``What it checks`` and the like, their text indented below) and verbatim lines
 (indented, where no heading is above).
@@ -19,13 +19,14 @@ from typing import Final, Literal
 from lrwatch.checks import checks
 from lrwatch.diagnosis.causes import CAUSES, CauseInfo
 from lrwatch.errors import LrwatchError, did_you_mean
+from lrwatch.lint import rules
 from lrwatch.schedules import families
 from lrwatch.schedules.base import REQUIRED, Family
 
 HEADINGS: Final = ("What it checks", "Why it matters", "Example", "Fix", "Source")
 WIDTH: Final = 80
 
-Kind = Literal["check", "cause", "family", "contract"]
+Kind = Literal["check", "rule", "cause", "family", "contract"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,10 @@ def topics() -> list[Topic]:
     found = [
         Topic("check", slug, check.title, _file("checks", slug), partial(_check_page, slug), check.code)
         for slug, check in checks().items()
+    ]
+    found += [
+        Topic("rule", slug, rule.title, _file("lint", slug), partial(_rule_page, slug), rule.code)
+        for slug, rule in rules().items()
     ]
     found += [
         Topic("cause", name, cause.title, "lrwatch/diagnosis/causes.py", partial(_cause_page, cause))
@@ -135,7 +140,11 @@ def listing() -> str:
     known = topics()
     wide = max(len(t.name) for t in known) + 2
     lines: list[str] = []
-    for kind, head in (("check", "Checks"), ("cause", "Causes"), ("family", "Schedule families"), ("contract", "Also")):
+    heads = {
+        "check": "Checks", "rule": "Rules of a plan", "cause": "Causes", "family": "Schedule families",
+        "contract": "Also",
+    }  # fmt: skip
+    for kind, head in heads.items():
         lines += ["", head]
         for topic in (t for t in known if t.kind == kind):
             start = f"  {topic.name:<{wide}}" + (f"{topic.alias:<7}" if topic.alias else "")
@@ -159,6 +168,13 @@ def _check_page(slug: str) -> list[Block]:
     scope = {"rank": "each worker by itself", "aligned": "the workers side by side", "run": "the run as a whole"}
     facts = f"Severity {check.severity}; looks at {scope[check.scope]}; needs {needs}."
     return [first, Block("prose", facts), *rest]
+
+
+def _rule_page(slug: str) -> list[Block]:
+    rule = rules()[slug]
+    first, *rest = blocks(_docstring("lint", slug))
+    needs = " It needs clock.horizon." if rule.horizon else ""
+    return [first, Block("prose", f"Severity {rule.severity}; `lrwatch plan` asks it before training.{needs}"), *rest]
 
 
 def _cause_page(cause: CauseInfo) -> list[Block]:

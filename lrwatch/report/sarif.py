@@ -17,7 +17,10 @@ from urllib.parse import quote
 
 from lrwatch import __version__
 from lrwatch.checks import checks
+from lrwatch.checks.base import Check
 from lrwatch.findings import Finding, Severity
+from lrwatch.lint import rules
+from lrwatch.lint.base import Rule
 from lrwatch.report._words import capital, cause_words, where
 from lrwatch.report.base import Look, cause_data, ordered, plain
 
@@ -61,8 +64,9 @@ def _run(report: Report, look: Look) -> dict[str, Any]:
 
 
 def _rule(run: CheckRun) -> dict[str, Any]:
-    check = checks().get(run.slug)
-    page = (sys.modules[check.__module__].__doc__ or "").strip() if check is not None else ""
+    check: type[Check] | Rule | None = checks().get(run.slug) or rules().get(run.slug)
+    module = check.judge.__module__ if isinstance(check, Rule) else getattr(check, "__module__", "")
+    page = (sys.modules[module].__doc__ or "").strip() if module else ""
     rule: dict[str, Any] = {
         "id": run.code,
         "name": "".join(word.capitalize() for word in run.slug.split("-")),
