@@ -13,15 +13,19 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from lrwatch.agent.peers import check_ranks
+    from lrwatch.agent.running import TrainingContractBroken
     from lrwatch.agent.watch import watch
     from lrwatch.integrations.torch import check
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "check", "watch"]
+__all__ = ["TrainingContractBroken", "__version__", "check", "check_ranks", "watch"]
 
 _HOME: Final = {
+    "TrainingContractBroken": "lrwatch.agent.running",
     "check": "lrwatch.integrations.torch",
+    "check_ranks": "lrwatch.agent.peers",
     "watch": "lrwatch.agent.watch",
 }
 """Public name -> the module that defines it."""

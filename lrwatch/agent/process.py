@@ -12,6 +12,8 @@ from typing import Any, Protocol
 class Member(Protocol):
     """A watch, as the process sees it."""
 
+    _began: float
+
     def _abandon(self) -> None: ...
     def _close(self, outcome: str) -> bool: ...
 
@@ -29,8 +31,8 @@ def leave(member: Member) -> None:
 
 
 def members() -> list[Any]:
-    """All that are running."""
-    return list(_live)
+    """All that are running, in the order in which they began."""
+    return sorted(_live, key=lambda member: member._began)
 
 
 def _in_child() -> None:

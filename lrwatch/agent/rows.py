@@ -104,7 +104,7 @@ class Assembler:
         if kinds == {float} and dtype is np.float64:  # nearly always
             columns[name] = np.array(values)
             return
-        if kinds == {int} and dtype is np.int64 and -_ROOM < min(values) and max(values) < _ROOM:
+        if kinds == {int} and dtype is np.int64 and min(values) > -_ROOM and max(values) < _ROOM:
             columns[name] = np.array(values, dtype=np.int64)
             return
         absent = np.array([not _is_number(v, dtype) for v in values])

@@ -13,6 +13,7 @@ from lrwatch.agent import arguments, process, summary
 from lrwatch.agent.announce import say
 from lrwatch.agent.exporter import Exporter
 from lrwatch.agent.origin import Locator, Origin
+from lrwatch.agent.peers import Start
 from lrwatch.agent.ranks import Identity
 from lrwatch.agent.recorder import Recorder
 from lrwatch.agent.worker import Worker
@@ -176,6 +177,12 @@ class Watch:
     def port(self) -> int | None:
         """The port of the metrics, None when they are not served."""
         return self._parts.exporter.port
+
+    def started_as(self) -> Start:
+        """What should be the same on all workers."""
+        p = self._parts
+        contract = str(p.contract.identity) if p.contract else None
+        return Start(p.identity.rank, contract, p.identity.world, p.worker.started)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy, deep or pickled, belongs to a copied trainer: it has the name and records nothing."""

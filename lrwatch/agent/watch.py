@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lrwatch.agent import arguments, process, summary
+from lrwatch.agent import arguments, peers, process, summary
 from lrwatch.agent import publish as publishing
 from lrwatch.agent.announce import say
 from lrwatch.agent.exporter import Exporter
@@ -135,6 +135,10 @@ def watch(
     exporter = Exporter(
         lambda: worker.snapshot, run_id=run, rank=identity.rank, host=host, port=port, run_dir=announced
     )
+    where = peers.address()
+    if where is not None and identity.world != 1:
+        contract_held = str(promised.identity) if promised else None
+        worker.comparison = peers.Comparison(run, identity.rank, identity.world, contract_held, where)
     if published:
         worker.publisher = publishing.Publisher(directory, identity.rank, exporter.text)
     parts = Parts(inner, promised, identity, locator, recorder, worker, exporter, least)

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 from lrwatch.agent.announce import Announcer, say
 from lrwatch.agent.meters import Meters, Snapshot
+from lrwatch.agent.peers import Comparison
 from lrwatch.agent.publish import Publisher
 from lrwatch.agent.recorder import Recorder
 from lrwatch.agent.rows import Assembler, alike, joined
@@ -72,12 +73,16 @@ class Worker:
         self._held: list[Chunk] = []
         self._next_feed = self._next_look = 0.0
         self._fed = False
+        self._apart: list[Finding] = []
         self.rows = 0
         self.first_update: int | None = None
         self.last_update: int | None = None
         self.origin: str | None = None
         self.segment: int | None = None
+        self.started: int | None = None
+        """The first update, None before it and where nobody knows it."""
         self.publisher: Publisher | None = None
+        self.comparison: Comparison | None = None
         self.first: list[tuple[str, Callable[[], object]]] = []
         """What this thread does before anything else, each after what to say if it fails."""
         self.findings: tuple[Finding, ...] = ()
@@ -142,9 +147,12 @@ class Worker:
         self._begin()  # of a thread that could not be started
         self._next_feed = 0.0
         self._attempt("the agent's worker failed", self.turn)
+        if self.comparison is not None:
+            self.comparison.end()
+            self._apart += self.comparison.take()
         self.result = self._attempt("the engine failed", self._session.finish)
         if self.result is not None:
-            self.findings = self.result.findings
+            self.findings = (*self.result.findings, *self._apart)
             self.meters.found(self.findings)
         self._announcer.take(self.findings, last=True)
         self._write_on(None)
@@ -162,6 +170,9 @@ class Worker:
             self._attempt("the trace cannot be written", self._writer.flush)
         if self._held and (time.monotonic() >= self._next_feed or sum(map(len, self._held)) >= HELD):
             self._feed()
+        if self.comparison is not None and (apart := self.comparison.take()):
+            self._apart += apart
+            self._fed = True
         if self._fed and time.monotonic() >= self._next_look:
             self._look()
         self._announcer.take(self.findings)
@@ -179,12 +190,19 @@ class Worker:
         else:
             self._feed()
             if item.kind in ("start", "resume"):
-                self.origin, self.segment = item.fields["origin"], item.segment
+                self._starts(item)
                 self._write_on(item.segment)
             self._attempt("the agent's worker failed", self.meters.event, item)
             self._judge(item)
         if self._writer is not None:
             self._attempt("the trace cannot be written", self._writer.write, item)
+
+    def _starts(self, event: Event) -> None:
+        self.origin, self.segment = event.fields["origin"], event.segment
+        if self.origin != "unknown":
+            self.started = event.update
+        if self.comparison is not None:
+            self.comparison.begin(self.started)
 
     def _feed(self) -> None:
         """Have the rows judged that wait, and shown: the values and what was expected of them belong together."""
@@ -213,8 +231,8 @@ class Worker:
         findings = self._attempt("the engine failed", self._session.findings)
         self._next_look = time.monotonic() + (time.thread_time() - began) / LOOKS
         if findings is not None:
-            self.findings = findings
-            self.meters.found(findings)
+            self.findings = (*findings, *self._apart)
+            self.meters.found(self.findings)
 
     def _call(self, finding: Finding) -> None:
         if self._on_finding is not None:
