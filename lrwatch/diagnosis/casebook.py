@@ -127,7 +127,7 @@ class Casebook:
             moved = replace(case, rows=case.rows.shifted(shift), first_bad=case.first_bad + shift)
             found = replace(diagnose(moved), shift=shift)
             if found.hypothesis is not None:
-                return found
+                return _doubting(found, question)
             first = first or found
         assert first is not None
         return first
@@ -153,6 +153,25 @@ class Casebook:
         if h is not None and not h.fits(rows.shifted(known.shift)):
             case = Case(curve, rows, float(rows.t[0]), facts)
             self._diagnoses[rank, column, segment] = (seen, unexplained(case, h))
+
+
+def _doubting(found: Diagnosis, question: Question) -> Diagnosis:
+    """An offset in a trace that does not say when it was read: one step of it may be the record's, not the run's."""
+    cause = found.cause
+    if len(question.shifts) < 2 or not cause.name.startswith("offset"):
+        return found
+    one = abs(float(cause.params["d"])) <= max(abs(shift) for shift in question.shifts)
+    other = "offset_at_resume" if cause.name == "offset" else "offset"
+    rival = (f"{other}: the shift lies in the other segments, if this one was read otherwise",)
+    return replace(
+        found,
+        cause=replace(
+            cause,
+            confidence="ambiguous",
+            also_consistent=(*cause.also_consistent, *(rival if one else ())),
+            missing_evidence=(*cause.missing_evidence, "when the learning rate was read (--lr-read, --first-step)"),
+        ),
+    )
 
 
 def _same_signal(name: str, source: str) -> bool:

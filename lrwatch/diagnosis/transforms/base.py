@@ -8,6 +8,7 @@ import numpy as np
 
 from lrwatch.curve import Curve
 from lrwatch.diagnosis.case import Case, Hypothesis, Rows
+from lrwatch.diagnosis.search import minimise
 from lrwatch.schedules import families
 from lrwatch.schedules.base import FloatArray
 
@@ -55,6 +56,22 @@ def behaviours(curve: Curve) -> list[str]:
 def loss(predicted: FloatArray, rows: Rows) -> float:
     """Mean |O - predicted|."""
     return float(np.mean(np.abs(rows.observed - predicted)))
+
+
+def settled(case: Case, curve_of: Callable[[float], Curve], found: float) -> list[float]:
+    """A parameter found by its mean deviation, and, where that is not exact, the one with the smallest worst row.
+
+    Rounded rows leave the mean a little off the truth; the worst row in units of what it may be off does not.
+    """
+
+    def worst(x: float) -> float:
+        predicted = curve_of(x).at(case.rows.t)
+        return float(np.max(np.abs(case.rows.observed - predicted) / case.rows.allowed(predicted)))
+
+    if found <= 0.0 or not len(case.rows) or worst(found) <= 1.0:
+        return [found]
+    near = max(case.rows.resolution(), 1e-9) * 100.0
+    return [found, minimise(worst, (found * np.linspace(1.0 - near, 1.0 + near, 17)).tolist(), rounds=30)]
 
 
 def resumed(case: Case, name: str) -> str:

@@ -28,6 +28,7 @@ from lrwatch.diagnosis.transforms.base import (
     following,
     loss,
     resumed,
+    settled,
     tidy,
 )
 from lrwatch.schedules.base import FloatArray
@@ -44,9 +45,12 @@ def horizon(case: Case) -> Iterator[Hypothesis]:
     planned = last.start + last.length
     if len(case.curve.phases) > (2 if _warmup(case) else 1):
         yield from _all_stretched(case, planned, thin)
+    if last.family == "warmup_stable_decay":
+        yield from _share_of_decay(case, planned, thin)
     grid = (last.start + last.length * np.geomspace(1.0 / 64.0, 64.0, 257)).tolist()
     for after in behaviours(case.curve):
         found = minimise(_loss_of_end(case.curve, after, thin), grid)
+        *_, found = settled(case, lambda end, after=after: _ending(case.curve, end, after), found)  # type: ignore[misc]
         endless = bool(np.all(case.rows.match(_ending(case.curve, grid[-1], after).at(case.rows.t))))
         for end in dict.fromkeys((float(round(found)), found)):
             if end > last.start and end != planned:
@@ -57,6 +61,24 @@ def horizon(case: Case) -> Iterator[Hypothesis]:
                     {"horizon": tidy(end), "planned": tidy(planned), **extra},
                     following(_ending(case.curve, end, after)),
                 )
+
+
+def _share_of_decay(case: Case, planned: float, thin: Rows) -> Iterator[Hypothesis]:
+    """The decay at the end is a share of the horizon, so it grows with it."""
+    last = case.curve.phases[-1]
+    decay = last.params["decay"]
+
+    def at(end: float, late: float = 0.0) -> Curve:
+        params = MappingProxyType({**last.params, "decay": max(float(round(decay * end / planned)) + late, 1.0)})
+        return case.curve.with_last_phase(length=end - last.start, params=params)
+
+    grid = (last.start + (planned - last.start) * np.geomspace(1.0 / 16.0, 16.0, 129)).tolist()
+    found = minimise(lambda end: loss(at(end).at(thin.t), thin), grid)
+    for end in dict.fromkeys((float(round(found)), found)):
+        if end > last.start and end != planned:
+            params = {"horizon": tidy(end), "planned": tidy(planned), "moves": "every phase after the warm-up"}
+            for late in (0.0, 1.0, -1.0):
+                yield Hypothesis(resumed(case, "horizon"), params, following(at(end, late)))
 
 
 def _all_stretched(case: Case, planned: float, thin: Rows) -> Iterator[Hypothesis]:

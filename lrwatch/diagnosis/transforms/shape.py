@@ -17,7 +17,7 @@ from lrwatch.contract.model import Phase
 from lrwatch.curve import Curve
 from lrwatch.diagnosis.case import Case, Hypothesis, Rows
 from lrwatch.diagnosis.search import minimise, simple_fraction
-from lrwatch.diagnosis.transforms.base import SEARCH_ROWS, Transform, following, loss, tidy
+from lrwatch.diagnosis.transforms.base import SEARCH_ROWS, Transform, following, loss, settled, tidy
 from lrwatch.diagnosis.transforms.resume import final
 from lrwatch.schedules import families
 
@@ -39,10 +39,12 @@ def floor(case: Case) -> Iterator[Hypothesis]:
         return case.curve.with_last_phase(params=_with(case.curve.phases[-1], "to", (value / peak, True)))
 
     found = minimise(lambda v: loss(ending_at(v).at(thin.t), thin), np.linspace(0.0, peak, 129).tolist())
-    near_zero = 0.0 if found < 1e-6 * peak else found
-    for value in dict.fromkeys(
-        (near_zero, peak * simple_fraction(found / peak, limit=1000, rtol=max(case.rows.resolution(), 1e-6)))
-    ):
+    share = found / peak if peak else 0.0
+    simple = [
+        simple_fraction(share, limit=n, rtol=r) for n, r in ((1000, max(case.rows.resolution(), 1e-6)), (200, 0.02))
+    ]
+    near_zero = [0.0] if found < 0.01 * peak else []
+    for value in dict.fromkeys((*near_zero, *(peak * x for x in simple), *settled(case, ending_at, found))):
         if not np.isclose(value, promised, rtol=1e-9, atol=0.0):
             yield Hypothesis("floor", {"floor": value, "promised": promised}, following(ending_at(value)))
     to_zero = ending_at(0.0)
@@ -76,6 +78,8 @@ def shape_param(case: Case) -> Iterator[Hypothesis]:
     thin = case.rows.thin(SEARCH_ROWS)
     for param in families()[last.family].params:
         value = last.params[param.name]
+        if param.name == "warmup":  # a matter of planning
+            continue
         if param.kind not in ("number", "count") or not isinstance(value, (int, float)) or not value:
             continue
         inside = (param.le is not None and param.le <= 1.0) or 0.0 < value < 1.0
@@ -84,7 +88,11 @@ def shape_param(case: Case) -> Iterator[Hypothesis]:
         )
         found = minimise(_loss_of_param(case.curve, param.name, thin), grid.tolist())
         rounded = float(round(found)) if param.kind == "count" else simple_fraction(found, limit=1000)
-        for new in dict.fromkeys((rounded, found)):
+
+        def changed(value: float, name: str = param.name) -> Curve:
+            return _with_param(case.curve, name, value)
+
+        for new in dict.fromkeys((rounded, *settled(case, changed, found))):
             if new > 0 and not np.isclose(new, value, rtol=1e-9):
                 yield Hypothesis(
                     "shape_param",

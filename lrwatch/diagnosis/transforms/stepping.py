@@ -154,7 +154,7 @@ def _stops(case: Case) -> list[float]:
         return [case.resumed_at]
     before = case.rows.t[case.rows.t < case.first_bad]
     low = float(before[-1]) if len(before) else 0.0
-    places = np.linspace(low, case.first_bad - 1.0, min(int(case.first_bad - low), 64)).round()
+    places = np.linspace(low, case.first_bad - 1.0, min(max(int(case.first_bad - low), 1), 64)).round()
     return list(dict.fromkeys(max(float(s), 0.0) for s in places[::-1]))
 
 
