@@ -105,10 +105,10 @@ groups: [{{name: heard, rules: [{{record: heard, expr: 'count by (alertname, run
 
 
 @pytest.mark.parametrize(
-    ("hours", "evaluation"), [(6.0, 60.0), pytest.param(24.0, 30.0, marks=[pytest.mark.long, pytest.mark.timeout(900)])]
+    ("hours", "evaluation"), [(4.0, 60.0), pytest.param(24.0, 30.0, marks=[pytest.mark.long, pytest.mark.timeout(900)])]
 )
 def test_nobody_is_woken(tool: Callable[[str], str], tmp_path: Path, hours: float, evaluation: float) -> None:
-    """Evaluated every minute for a quarter of a day; every half minute for a whole one in the long tests."""
+    """Evaluated every minute for four hours; every half minute for a whole day in the long tests."""
     said = fired(tool("promtool"), tmp_path, fleet(hours), hours, evaluation)
     assert "SUCCESS" in said, said
 

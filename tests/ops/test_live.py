@@ -48,6 +48,8 @@ def scene(stack: Stack, runs: Path) -> Iterator[Scene]:
     until(lambda: api.query(stack.url("prometheus"), 'ALERTS{run_id="nan",code="LR302",alertstate="firing"}'))
     made["nan/0"].finding("LR301")
     made["nan/0"].finding("LR103", "warning")  # of another kind: the schedule's
+    # One that Prometheus never saw cannot be missed.
+    until(lambda: len(api.query(stack.url("prometheus"), 'lrwatch_run_state{run_id=~"killed|ended"}')) == 2)
     made["killed/0"].kill()
     made["ended/0"].close()
     yield made
