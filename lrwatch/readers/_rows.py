@@ -23,11 +23,20 @@ class Rows:
     """The state of turning the rows of one source into chunks.
 
     Args:
-        name: of the source. rank: whose rows they are when they do not say it themselves.
+        name: of the source. rank: whose rows they are when they do not say it themselves. digits: column → significant
+            digits that it can have, where that is less than the convention says.
     """
 
-    def __init__(self, name: str, options: Options, convention: Convention | None = None, rank: int = 0):
+    def __init__(
+        self,
+        name: str,
+        options: Options,
+        convention: Convention | None = None,
+        rank: int = 0,
+        digits: Mapping[str, int] | None = None,
+    ):
         self.name, self.options, self.rank = name, options, rank
+        self._stored = digits or {}
         self.convention = convention or Convention()
         self._lr_read = self.convention.read(options)
         self._first = self.convention.first(options)
@@ -94,7 +103,7 @@ class Rows:
             world=int(world[-1]) if len(world) else None,
             missing=missing,
             quantum={c: p.quantum for c, p in precision.items()},
-            digits={c: min(precision[c].digits if c in precision else most, most) for c in signals},
+            digits={c: min(precision[c].digits if c in precision else most, self._stored.get(c, most)) for c in signals},
             lr_read=self._lr_read,
             source=self.name,
         )

@@ -46,6 +46,7 @@ class Options:
             gives to the first update of the run.
         every: updates from one row to the next, where rows are counted because they have no number of their own.
         steps_per_epoch: updates of an epoch, where rows say only how many epochs were done.
+        run: which run, where a store has several.
         chunk_rows: rows of a chunk at most. label: name of the source in messages, instead of its path.
     """
 
@@ -54,6 +55,7 @@ class Options:
     first_step: int | None = None
     every: int | None = None
     steps_per_epoch: int | None = None
+    run: str | None = None
     chunk_rows: int = CHUNK_ROWS
     label: str = ""
 

@@ -23,7 +23,7 @@ NAME: Final = "trainer_state.json"
 _MOST: Final = 1 << 30
 """Bytes of a state that is read; it holds the whole history in one JSON object."""
 _USED_SINCE: Final = (4, 51)
-_COLUMNS: Final = {"loss": "loss", "learning_rate": "lr/0", "grad_norm": "grad_norm", "epoch": "epoch"}
+_COLUMNS: Final = {"loss": "loss", "learning_rate": "lr/0", "grad_norm": "grad_norm"}
 
 
 class State:
@@ -85,8 +85,6 @@ def _row(entry: Any) -> Row | None:
     for theirs, ours in _COLUMNS.items():
         if isinstance(entry.get(theirs), str):
             row[ours] = entry[theirs]
-    if set(row) <= {"update", "epoch"}:
-        row.pop("epoch", None)
     for key, value in entry.items():
         if key.startswith("eval_") and isinstance(value, str) and not key.endswith(("runtime", "_per_second")):
             row[VALIDATION + key.removeprefix("eval_")] = value
