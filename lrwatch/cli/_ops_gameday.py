@@ -49,6 +49,8 @@ def gameday(names: tuple[str, ...], listing: bool, folder: Path, jobs: int, page
         raise MissingExtra("lrwatch ops gameday", "torch")
     base.refuse_to_overwrite(str(folder), force)
     base.refuse_to_overwrite(str(page) if page else None, force)
+    if page is not None and not page.parent.is_dir():  # not after minutes of play
+        raise LrwatchError(f"{page}: there is no directory {page.parent}")
     if folder.exists():
         if not (folder / "contracts").is_dir():
             raise LrwatchError(f"{folder}: is no directory of an earlier game; --force does not remove it")

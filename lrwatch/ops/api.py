@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.parse
@@ -13,24 +14,26 @@ from lrwatch.errors import LrwatchError
 
 def get(url: str, **params: str) -> Any:
     """The JSON at an address. Raises ``LrwatchError`` with what the server says."""
-    return _ask(urllib.request.Request(url + ("?" + urllib.parse.urlencode(params) if params else "")))
+    return _ask(url + ("?" + urllib.parse.urlencode(params) if params else ""))
 
 
 def post(url: str, document: Any) -> Any:
     """Send JSON, get JSON. Raises ``LrwatchError`` with what the server says."""
-    body = json.dumps(document).encode()
-    return _ask(urllib.request.Request(url, body, {"Content-Type": "application/json"}))
+    return _ask(url, json.dumps(document).encode())
 
 
-def _ask(request: urllib.request.Request) -> Any:
+def _ask(url: str, body: bytes | None = None) -> Any:
+    if not url.startswith(("http://", "https://")):
+        raise LrwatchError(f"{url}: an address begins with http:// or https://")
     try:
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"} if body else {})
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.loads(answer.read() or b"null")
     except urllib.error.HTTPError as error:
         said = " ".join(error.read().decode(errors="replace").split())
-        raise LrwatchError(f"{request.full_url}: {error.code} {said}") from None
-    except (OSError, ValueError) as error:
-        raise LrwatchError(f"{request.full_url}: {getattr(error, 'reason', error)}") from None
+        raise LrwatchError(f"{url}: {error.code} {said}") from None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise LrwatchError(f"{url}: {getattr(error, 'reason', error)}") from None
 
 
 def query(prometheus: str, expr: str) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import datetime
 from dataclasses import dataclass
 from typing import Any, Final
 
+from lrwatch.checks import checks
 from lrwatch.errors import LrwatchError, did_you_mean
 from lrwatch.ops import api
 from lrwatch.ops.rules import ALERTS
@@ -31,7 +32,7 @@ def matchers(silence: Silence) -> list[dict[str, Any]]:
     """Which alerts Alertmanager silences.
 
     Raises:
-        LrwatchError: neither run nor sweep, no owner, no reason, longer than a day, an alert that does not exist.
+        LrwatchError: neither run nor sweep, no owner, no reason, longer than a day, an unknown alert or code.
     """
     if bool(silence.run) == bool(silence.sweep):
         raise LrwatchError("a silence is of one run or of one sweep: give --run or --sweep")
@@ -46,6 +47,9 @@ def matchers(silence: Silence) -> list[dict[str, Any]]:
     names = [a.name for a in ALERTS if a.severity != "none"]
     if silence.alert is not None and silence.alert not in names:
         raise LrwatchError(f"--alert {silence.alert}: no such alert{did_you_mean(silence.alert, names)}")
+    codes = [check.code for check in checks().values()]
+    if silence.code is not None and silence.code not in codes:
+        raise LrwatchError(f"--code {silence.code}: no such code of a finding{did_you_mean(silence.code, codes)}")
 
     def matcher(name: str, value: str, pattern: bool = False) -> dict[str, Any]:
         return {"name": name, "value": value, "isRegex": pattern, "isEqual": True}
@@ -76,6 +80,8 @@ def create(alertmanager: str, silence: Silence) -> tuple[str, datetime.datetime,
             "comment": silence.reason,
         },
     )
+    if not isinstance(answer, dict) or "silenceID" not in answer:
+        raise LrwatchError(f"{alertmanager}: answers, but not as Alertmanager does; give its address")
     about = [m for m in wanted if not m["isRegex"]]
     hit = [a for a in api.alerts(alertmanager) if all(a["labels"].get(m["name"]) == m["value"] for m in about)]
     return str(answer["silenceID"]), ends, len(hit)

@@ -21,6 +21,8 @@ READY: Final[Mapping[str, str]] = {
     "grafana": "/api/health",
 }  # fmt: skip
 """Service → where it says that it is ready; in the order in which they are started."""
+SHORTEST: Final = 1.0
+"""Seconds between scrapes: an agent renews what it shows once a second."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ def write(folder: Path, settings: Settings, ports: Mapping[str, int]) -> None:
     Raises:
         LrwatchError: thresholds, routes or reviewed files that cannot work; nothing is written then.
     """
+    if settings.scrape < SHORTEST:
+        raise LrwatchError(f"a scrape every {duration(settings.scrape)}: at least {duration(SHORTEST)} apart")
     values = resolve(settings.thresholds)
     home = f"http://127.0.0.1:{ports['keeper']}"
     slowest = max(values["mismatch_for"], values["finding_error_for"]) + 2 * settings.scrape

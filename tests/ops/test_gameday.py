@@ -127,6 +127,7 @@ def test_the_scoreboard_as_a_page() -> None:
         ([], "lrwatch: name scenarios, or all; `lrwatch ops gameday --list` lists them\n"),
         (["nann"], "lrwatch: no scenario 'nann'; did you mean 'nan'?\n"),
         (["nan", "--dir", "there"], "lrwatch: there: already exists; pass --force to overwrite it\n"),
+        (["nan", "--html", "nowhere/x.html"], "lrwatch: nowhere/x.html: there is no directory nowhere\n"),
         (["nan", "--dir", "there", "--force"],
          "lrwatch: there: is no directory of an earlier game; --force does not remove it\n"),
     ],

@@ -159,3 +159,5 @@ def test_what_cannot_be_reached_is_said_in_one_sentence() -> None:
     message = r"^http://127\.0\.0\.1:9/api/v2/silences: \[Errno \d+\] Connection refused$"
     with pytest.raises(LrwatchError, match=message):
         create("http://127.0.0.1:9", Silence("ada", "known", 60.0, run="r"))
+    with pytest.raises(LrwatchError, match=r"^alerts/api/v2/silences: an address begins with http:// or https://$"):
+        create("alerts", Silence("ada", "known", 60.0, run="r"))

@@ -127,6 +127,7 @@ def test_the_dead_mans_switch_is_not_told_of_an_end(tool: Callable[[str], str], 
          "(`lrwatch ops rules render --sweeps`)"),
         ({"alert": "LrwatchDesink"}, "--alert LrwatchDesink: no such alert; did you mean 'LrwatchDesync'?"),
         ({"alert": "LrwatchWatchdog"}, "--alert LrwatchWatchdog: no such alert"),
+        ({"code": "LR3O2"}, "--code LR3O2: no such code of a finding"),
     ],
 )  # fmt: skip
 def test_a_silence_that_could_grow_old_is_refused(change: dict[str, object], message: str) -> None:

@@ -146,6 +146,8 @@ def test_settings_that_cannot_work_start_nothing(stack: Stack, tmp_path: Path) -
         stack.up(Settings(thresholds=("burn_fast=14.4",)))
     with pytest.raises(LrwatchError, match=r"^group_wait of 1s is shorter than two evaluations"):
         stack.up(Settings(scrape=1.0, wait=1.0))
+    with pytest.raises(LrwatchError, match=r"^a scrape every 10ms: at least 1s apart$"):
+        stack.up(Settings(scrape=0.01))
     assert survivors(stack.folder) == []
 
 
