@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from lrwatch.gameday.play import WAITS, WITHIN, Outcome
 
-_HEAD = ("scenario", "expected", "heard by", "detected", "resolved", "false alerts", "")
+_HEAD = ("scenario", "expected", "heard by", "detected", "resolved", "false alerts", "outcome")
 
 
 def rows(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
@@ -41,10 +41,11 @@ def _seconds(value: float | None, expected: bool) -> str:
 def summary(outcomes: Sequence[Outcome]) -> str:
     """One sentence."""
     good = sum(o.passed for o in outcomes)
-    false = sum(len(o.false_alerts) for o in outcomes)
+    count = sum(len(o.false_alerts) for o in outcomes)
+    false = f"{count} false alert{'' if count == 1 else 's'}"
     times = sorted(o.detected for o in outcomes if o.detected is not None)
     middle = f"; median time to detect {times[len(times) // 2]:.1f} s" if times else ""
-    return f"{good} of {len(outcomes)} scenarios as expected, {false} false alerts{middle}"
+    return f"{good} of {len(outcomes)} scenarios as expected, {false}{middle}"
 
 
 def text(outcomes: Sequence[Outcome]) -> str:
@@ -73,6 +74,7 @@ body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76re
 h1 {{ font-size: 1.4rem; }} p {{ max-width: 60rem; }}
 table {{ border-collapse: collapse; width: 100%; }}
 th, td {{ text-align: left; padding: .4rem .8rem .4rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }}
+td:first-child {{ min-width: 13rem; }}
 td small {{ display: block; opacity: .7; }} td.number {{ font-variant-numeric: tabular-nums; white-space: nowrap; }}
 .ok, .bad {{ font-weight: 600; }}
 .ok {{ color: light-dark(#116329, #56d364); }} .bad {{ color: light-dark(#a40e26, #ff7b72); }}

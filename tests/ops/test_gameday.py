@@ -99,14 +99,14 @@ def test_only_the_expected_outcome_passes() -> None:
 
 def test_the_scoreboard_as_text() -> None:
     assert board.text(outcomes()).splitlines()[:7] == [
-        "scenario      expected                   heard by  detected  resolved     false alerts",
+        "scenario      expected                   heard by  detected  resolved     false alerts       outcome",
         "healthy       nothing                    -         -         -            none               ok",
         "nan           LrwatchFindingError LR301  page      4.2 s     3.0 s        none               ok",
         "killed-agent  LrwatchWorkerDown          page      7.0 s     not in 60 s  none               FAILED",
         "stalled       LrwatchRunStalled          page      2.0 s     1.0 s        LrwatchDesync <b>  "
         "FAILED: TimeoutError: 'x' & y",
         "",
-        "2 of 4 scenarios as expected, 1 false alerts; median time to detect 4.2 s.",
+        "2 of 4 scenarios as expected, 1 false alert; median time to detect 4.2 s.",
     ]
     assert "run_down_for=3s" in board.text(outcomes())
 
