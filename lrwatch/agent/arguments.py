@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -69,6 +70,32 @@ def severity(fail_on: str | Severity | None) -> Severity | None:
     if fail_on not in words:
         raise LrwatchError(f"fail_on={fail_on!r}: must be one of {', '.join(words)}{did_you_mean(fail_on, words)}")
     return Severity[fail_on]
+
+
+_TLS = {"certfile": str, "keyfile": str, "client_cafile": str, "client_capath": str, "client_auth_required": bool}
+
+
+def tls(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """TLS for the metrics, as prometheus_client takes it. With a CA of clients, clients must show a certificate of it.
+
+    Raises:
+        LrwatchError: an unknown option, a file that is not there, a certificate without its key.
+    """
+    if not options:
+        return {}
+    for name, value in options.items():
+        if name not in _TLS:
+            raise LrwatchError(f"tls has no {name!r}{did_you_mean(name, _TLS)}")
+        if _TLS[name] is str and not os.path.exists(value):
+            raise LrwatchError(f"tls {name}: {os.fspath(value)}: no such file")
+    if not ("certfile" in options and "keyfile" in options):
+        raise LrwatchError("tls needs certfile and keyfile, the server's certificate and its key")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(options["certfile"], options["keyfile"])
+    except (OSError, ValueError) as error:
+        raise LrwatchError(f"tls: certfile and keyfile cannot be used: {error}") from None
+    asked = "client_cafile" in options or "client_capath" in options
+    return {"client_auth_required": asked} | {k: v if _TLS[k] is bool else os.fspath(v) for k, v in options.items()}
 
 
 def naming(groups: Sequence[Group], names: Sequence[str] | None) -> Name:

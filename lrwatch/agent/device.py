@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import sys
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
-__all__ = ["Copies", "Copy", "Tensor", "read", "untraced"]
+__all__ = ["Copies", "Copy", "Tensor", "counts", "memory", "read", "untraced"]
 
 SLOTS: Final = 4096
 """Scalars that may be on their way at once, per device; without a free slot a value is left out."""
@@ -106,6 +107,28 @@ def read(tensor: Tensor) -> float | Copy | None:
     if copies is None:
         copies = _copies[tensor.device] = Copies(torch.get_device_module(tensor.device), tensor.device)
     return copies.start(tensor)
+
+
+def memory(device: Any) -> tuple[int, int] | None:
+    """Bytes of a CUDA device that tensors use, and that the allocator holds; None where it does not say.
+
+    These are the allocator's own counts: asking for them waits for no device.
+    """
+    stats = torch.cuda.memory_stats_as_nested_dict(device)
+    try:
+        return tuple(int(stats[f"{kind}_bytes"]["all"]["current"]) for kind in ("allocated", "reserved"))  # type: ignore[return-value]
+    except (KeyError, TypeError):
+        return None
+
+
+def counts(tensors: Sequence[Tensor]) -> list[int]:
+    """The values of scalars on any device. Waits for the device: not for use in a training step."""
+    try:
+        if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
+            return []
+        return [int(t.item()) for t in tensors if not t.is_meta and t.numel() == 1]
+    except (RuntimeError, TypeError, ValueError):
+        return []
 
 
 def untraced(*functions: Any) -> None:

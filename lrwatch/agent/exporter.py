@@ -10,9 +10,11 @@ import contextlib
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
@@ -21,6 +23,9 @@ from prometheus_client.metrics_core import Metric as Family
 from lrwatch.agent.meters import Snapshot
 from lrwatch.metrics import COMMON, METRICS, Metric
 from lrwatch.trace.writer import replace_file
+
+LATELY: Final = 300.0
+"""Seconds after which somebody who scraped is not waited for any more."""
 
 
 class Collector:
@@ -69,11 +74,23 @@ class Exporter:
     Args:
         read: returns the newest snapshot. port: a fixed one, None for any free one.
         run_dir: gets ``targets/rank00000.json`` for file-based discovery; None for no file.
+        tls: ``certfile``, ``keyfile``, ``client_cafile``, … as prometheus_client's ``start_http_server`` has them.
     """
 
     def __init__(
-        self, read: Callable[[], Snapshot], *, run_id: str, rank: int, host: str, port: int | None, run_dir: Path | None
+        self,
+        read: Callable[[], Snapshot],
+        *,
+        run_id: str,
+        rank: int,
+        host: str,
+        port: int | None,
+        run_dir: Path | None,
+        tls: Mapping[str, Any] | None = None,
     ):
+        self._tls = dict(tls or {})
+        self._seen: dict[tuple[str, str], float] = {}
+        self._read: Counter[tuple[str, str]] | None = None
         self._registry = CollectorRegistry()
         self._registry.register(Collector(read, run_id, rank))
         self._host, self._wanted = host, port or 0
@@ -87,7 +104,12 @@ class Exporter:
         """Listen; where the port is taken on any free one, else not at all. ``problems`` says what went wrong."""
         for port in dict.fromkeys((self._wanted, 0)):
             try:
-                self._server, self._thread = start_http_server(port, addr=self._host, registry=self._registry)
+                self._server, self._thread = start_http_server(
+                    port, addr=self._host, registry=self._registry, **self._tls
+                )
+                if self._tls:  # a client that never greets must not hold up the others
+                    self._server.socket.do_handshake_on_connect = False
+                self._server.set_app(self._seeing(self._server.get_app()))
                 self._server.handle_error = _ignore  # a scraper that hangs up is no news for the training's stderr
                 self.port = int(self._server.server_port)
                 break
@@ -107,7 +129,7 @@ class Exporter:
     @property
     def url(self) -> str | None:
         """Where to scrape, None when nothing listens."""
-        return None if self.port is None else f"http://{self._address()}/metrics"
+        return None if self.port is None else f"http{'s' if self._tls else ''}://{self._address()}/metrics"
 
     def _address(self) -> str:
         host = socket.gethostname() if self._host in ("", "0.0.0.0", "::") else self._host
@@ -115,8 +137,31 @@ class Exporter:
 
     def _write_target(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        targets = [{"targets": [self._address()], "labels": {"job": "lrwatch"}}]
+        labels = {"job": "lrwatch", **({"__scheme__": "https"} if self._tls else {})}
+        targets = [{"targets": [self._address()], "labels": labels}]
         replace_file(path, (json.dumps(targets) + "\n").encode())
+
+    def _seeing(self, app: Any) -> Any:
+        """The application, and who asks it."""
+
+        def seeing(environ: Mapping[str, Any], start_response: Any) -> Any:
+            who = str(environ.get("REMOTE_ADDR")), str(environ.get("HTTP_USER_AGENT"))
+            self._seen[who] = time.monotonic()
+            answer = app(environ, start_response)
+            if self._read is not None:
+                self._read[who] += 1
+            return answer
+
+        return seeing
+
+    def linger(self, seconds: float) -> None:
+        """Wait until everybody who has scraped lately has read what is there now twice, at most for so long."""
+        now = time.monotonic()
+        waiting = {who for who, at in list(self._seen.items()) if now - at < LATELY}
+        self._read = Counter()
+        while waiting and time.monotonic() - now < seconds and self._server is not None:
+            time.sleep(0.05)
+            waiting = {who for who in waiting if self._read[who] < 2}
 
     def close(self) -> None:
         """Stop listening and take the target away."""
@@ -127,7 +172,7 @@ class Exporter:
         stopping.start()
         with contextlib.suppress(OSError):  # it looks for a shutdown twice a second, or when somebody calls
             socket.create_connection((server.server_address[0], port), timeout=0.5).close()
-        stopping.join()
+        stopping.join(timeout=5.0)
         server.server_close()
         self._thread.join(timeout=1.0)
         if self._target is not None:

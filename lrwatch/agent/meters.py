@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from lrwatch.agent.goal import Progress
+from lrwatch.agent.phases import PHASES, Phases
 from lrwatch.contract.model import Contract
 from lrwatch.engine import Newest
 from lrwatch.findings import Finding, Severity
@@ -25,7 +26,9 @@ HELD_SECONDS: Final = 300.0
 BASELINE: Final = 64
 """Gradient norms whose median is the baseline; it needs ``WARM`` of them, and is taken anew every few."""
 WARM: Final = 8
-STATES: Final = ("starting", "running", "finished", "converged", "stopped", "failed", "interrupted")
+STATES: Final = ("starting", "running", *PHASES, "finished", "converged", "stopped", "failed", "interrupted")
+PATIENCE: Final = 600.0
+"""Seconds after a phase within which an update must come, or ten mean steps, where the contract has no deadline."""
 
 Labels = tuple[str, ...]
 Samples = tuple[tuple[Labels, float], ...]
@@ -67,6 +70,10 @@ class Buckets:
             self._counts += np.bincount(where, minlength=len(self._counts))
             self._total += float(values.sum())
 
+    def mean(self) -> float:
+        """Of what was observed; 0 before."""
+        return self._total / max(float(self._counts.sum()), 1.0)
+
     def freeze(self) -> Histogram:
         words = [repr(float(b)) for b in self._bounds] + ["+Inf"]
         counts = np.cumsum(self._counts).tolist()
@@ -95,6 +102,7 @@ class Meters:
         attempt: int,
         contract: Contract | None,
         gpu_seconds: float = 0.0,
+        linger: float = 0.0,
         monotonic: Callable[[], float] = time.monotonic,
     ):
         catalogue = by_name()
@@ -116,7 +124,10 @@ class Meters:
         self.goal = Progress(contract.goal if contract else None)
         self._checkpoints = {"true": 0, "false": 0}
         self._checkpoint_ts: float | None = None
-        self._state = "starting"
+        self._state, self._linger = "starting", linger
+        self.phases = Phases(monotonic)
+        self.memory: tuple[int, int] | None = None
+        """Bytes of the accelerator that tensors use, and that the allocator holds."""
         self._shown: dict[str, Shown] = {}
 
     # -- taking in ------------------------------------------------------------------------------------
@@ -124,6 +135,7 @@ class Meters:
     def chunk(self, chunk: Chunk) -> None:
         """Take in rows."""
         self._state = "running"
+        self.phases.moved()
         self._origin_known = chunk.origin_known
         applied = ~(chunk.columns["skipped"] == 1) if chunk.has("skipped") else np.ones(len(chunk), dtype=bool)
         self._steps += int(applied.sum())
@@ -171,6 +183,10 @@ class Meters:
                 self._ratios.observe(some / median)
             self._norms.extend(some[np.isfinite(some)].tolist())
         self._norm = _last(chunk, "grad_norm", self._norm)
+
+    def _deadline(self) -> float:
+        stated = self._contract.recording.step_deadline if self._contract is not None else None
+        return stated if stated is not None else max(10.0 * self._seconds.mean(), PATIENCE)
 
     def event(self, event: Event) -> None:
         """Take in what happened between rows."""
@@ -239,6 +255,9 @@ class Meters:
         put("attempt", ((), self.attempt))
         put("world_size", ((), self._world))
         put("gpu_seconds_total", ((), self.gpu_seconds()))
+        if self.memory is not None:
+            put("gpu_memory_allocated_bytes", ((), self.memory[0]))
+            put("gpu_memory_reserved_bytes", ((), self.memory[1]))
         put("gpu_oom_total", ((), self._ooms))
         put("dropped_rows_total", ((), dropped))
         put("agent_errors_total", ((), errors))
@@ -276,8 +295,11 @@ class Meters:
         put("validation_metric", *(((name,), value) for name, value in sorted(self._validations.items())))
         put("checkpoint_timestamp_seconds", ((), self._checkpoint_ts))
         put("checkpoints_total", *(((kind,), count) for kind, count in self._checkpoints.items()))
-        put("run_state", *(((state,), state == self._state) for state in STATES))
-        put("linger_seconds", ((), 0))
+        now = self._state
+        if now in ("starting", "running"):
+            now = self.phases.state(now, self._deadline())
+        put("run_state", *(((state,), state == now) for state in STATES))
+        put("linger_seconds", ((), self._linger))
         if self._contract is not None:
             put("step_deadline_seconds", ((), self._contract.recording.step_deadline))
             put("run_info", ((self._contract.experiment,), 1))

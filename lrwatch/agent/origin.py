@@ -57,10 +57,28 @@ class Locator:
     state: Mapping[str, Any] | None = None
     last: Position | None = None
     scheduler_moved: bool = False
+    counted: int | None = None
+    _hook: Any = None
+
+    def look(self, *_: Any) -> None:
+        """Ask the optimizer now, outside of any step, and wait for the device that has its count (fused optimizers)."""
+        try:
+            self.counted = optimizer_step(self.optimizer, wait=True)
+        except Exception:
+            self.counted = None
+
+    def watch_loading(self) -> None:
+        """Look now, and again whenever a state is loaded into the optimizer."""
+        self.look()
+        register = getattr(self.optimizer, "register_load_state_dict_post_hook", None)
+        if register is not None:
+            self._hook = register(self.look)
 
     def locate(self) -> Origin:
         """The counters before the first row; ``unknown`` when nobody says, or when asking failed."""
         try:
+            if self._hook is not None:
+                self._hook.remove()
             return self._locate()
         except Exception:
             return Origin(0, 0, "unknown")
@@ -73,6 +91,8 @@ class Locator:
             how: How = "state" if start is None else "start_step"
             return Origin(state["update"], state["attempt"], how, state.get("micro"))
         count = optimizer_step(self.optimizer)
+        if count is None:
+            count = self.counted
         if count is not None:
             return Origin(count, count, "optimizer")
         if last is not None and last.update >= 0:
@@ -82,18 +102,26 @@ class Locator:
         return Origin(0, 0, "fresh")
 
 
-def optimizer_step(optimizer: Any) -> int | None:
+def optimizer_step(optimizer: Any, wait: bool = False) -> int | None:
     """How many updates the optimizer itself has counted, the most over its parameters; None when it does not count.
 
-    A count that lives on a device is not read: that would wait for the device.
+    A count that lives on a device is read only with ``wait``: that waits for the device.
     """
     torch: Any = sys.modules.get("torch")
-    counts = []
+    counts: list[int] = []
+    tensors = []
     states = getattr(optimizer, "state", None)
     for entry in states.values() if isinstance(states, Mapping) else ():
         step = entry.get("step") if isinstance(entry, Mapping) else None
         if isinstance(step, (int, float)):
             counts.append(int(step))
-        elif torch is not None and isinstance(step, torch.Tensor) and step.is_cpu and step.numel() == 1:
-            counts.append(int(step.item()))
+        elif torch is not None and isinstance(step, torch.Tensor):
+            if step.is_cpu and step.numel() == 1:
+                counts.append(int(step.item()))
+            else:
+                tensors.append(step)
+    if wait and tensors:
+        from lrwatch.agent import device
+
+        counts += device.counts(tensors)
     return max(counts, default=None)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import sys
+import threading
 import weakref
 from typing import Any, Protocol
 
@@ -15,7 +17,7 @@ class Member(Protocol):
     _began: float
 
     def _abandon(self) -> None: ...
-    def _close(self, outcome: str) -> bool: ...
+    def _close(self, outcome: str, linger: bool = True) -> bool: ...
 
 
 _live: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -47,6 +49,29 @@ def _at_exit() -> None:
     error = getattr(sys, "last_value", None)
     for member in members():
         member._close("failed" if isinstance(error, Exception) else "interrupted")
+
+
+def handle_sigterm() -> str | None:
+    """From now on SIGTERM ends the watches before it ends the process; why not, where that cannot be.
+
+    A handler that is there already knows how the training ends: it is called, and nothing is closed before it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return "only the main thread may handle signals"
+    before = signal.getsignal(signal.SIGTERM)
+    if before is None:
+        return "SIGTERM has a handler that is not Python's"
+    if before in (signal.SIG_IGN, _told_to_end) or callable(before):
+        return None
+    signal.signal(signal.SIGTERM, _told_to_end)
+    return None
+
+
+def _told_to_end(number: int, frame: object) -> None:
+    for member in members():
+        member._close("interrupted", linger=False)
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 os.register_at_fork(after_in_child=_in_child)

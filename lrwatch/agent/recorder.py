@@ -50,9 +50,10 @@ class Recorder(Outgoing):
 
     # Slots, because an object with more than thirty attributes loses the interpreter's fast way to them.
     __slots__ = (
-        "_after", "_companions", "_device", "_early", "_found_inf", "_fused", "_handle", "_idle", "_idle_said",
-        "_locate", "_name", "_open", "_optimizer", "_patience", "_position", "_scaler", "_sched", "_scheduler",
-        "_simple", "_tensor", "_unusual", "_width", "closed", "errors", "micros", "notices", "started",
+        "_after", "_asked", "_companions", "_cuda", "_device", "_early", "_found_inf", "_fused", "_handle",
+        "_idle", "_idle_said", "_locate", "_name", "_open", "_optimizer", "_patience", "_position", "_scaler",
+        "_sched", "_scheduler", "_simple", "_tensor", "_unusual", "_width", "closed", "errors", "memory", "micros",
+        "notices", "started",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +83,9 @@ class Recorder(Outgoing):
             from lrwatch.agent import device
 
             self._device, self._tensor = device, device.Tensor
+        self._cuda: Any = None
+        self._asked = False
+        self.memory: tuple[int, int] | None = None
         self._width, self._simple = 0, False
         self._open: tuple[Any, ...] | None = None
         self._sched: Any = None
@@ -151,6 +155,11 @@ class Recorder(Outgoing):
             self.errors += 1
 
     # -- rare calls -------------------------------------------------------------------------------------
+
+    def ask_memory(self) -> None:
+        """The worker wants to know how full the accelerator is: the next row looks, for its thread may ask."""
+        if self._cuda is not None:
+            self._asked, self.limit = True, -1
 
     def micro(self) -> None:
         """Count one backward pass."""
@@ -250,6 +259,8 @@ class Recorder(Outgoing):
         if origin.micro is not None:
             self.micros = origin.micro
         self._segment(origin)
+        first = [p for g in self._optimizer.param_groups for p in g.get("params", ())[:1]]
+        self._cuda = next((p.device for p in first if getattr(p, "is_cuda", False)), None)
         self.started = True
 
     def _segment(self, origin: Origin) -> None:
@@ -398,6 +409,9 @@ class Recorder(Outgoing):
         """A row that needs more than an append."""
         self.hold(row, self._found_inf, evidence)
         self._found_inf = None
+        if self._asked:
+            self._asked = False
+            self.memory = self._device.memory(self._cuda)
         self._release()
 
     def _release(self, wait: bool = False) -> None:

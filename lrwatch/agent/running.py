@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -48,6 +49,7 @@ class Parts:
     worker: Worker
     exporter: Exporter
     fail_on: Severity | None
+    linger: float = 0.0
 
 
 class Watch:
@@ -106,6 +108,23 @@ class Watch:
         if kind == "validation" and "metrics" not in fields:
             fields = {"metrics": fields}
         self._parts.recorder.event(kind, fields)
+
+    def validating(self) -> AbstractContextManager[None]:
+        """``with watch.validating(): ...``: no update will come for a while, and nothing has stalled."""
+        return self._phase("validating")
+
+    def checkpointing(self) -> AbstractContextManager[None]:
+        """``with watch.checkpointing(): ...``: likewise."""
+        return self._phase("checkpointing")
+
+    @contextmanager
+    def _phase(self, state: str) -> Iterator[None]:
+        phases = self._parts.worker.meters.phases
+        before = phases.enter(state)
+        try:
+            yield
+        finally:
+            phases.leave(before)
 
     def state_dict(self) -> dict[str, Any]:
         """The counters, as plain data for a checkpoint. Waits for values that are on their way from a device."""
@@ -205,8 +224,8 @@ class Watch:
                 'give groups a "name", or pass group_names='
             )
 
-    def _close(self, outcome: str) -> bool:
-        """False when it was closed before."""
+    def _close(self, outcome: str, linger: bool = True) -> bool:
+        """False when it was closed before. ``linger``: not where the process was told to end."""
         if self._closed:
             return False
         self._closed = True
@@ -216,7 +235,6 @@ class Watch:
         if not p.worker.stop(PATIENT):
             p.worker.trouble("close", f"the worker did not end within {PATIENT:g} s, so the trace may lack its end")
         try:
-            p.exporter.close()
             content = summary.document(
                 p.worker, p.contract, p.identity,
                 run=self.run_id, outcome=outcome, started=self._began, ended=time.time(),
@@ -224,6 +242,13 @@ class Watch:
             summary.write(self.run_dir, p.identity.rank, content)
         except Exception as error:
             p.worker.trouble("the summary cannot be written", error)
+        try:
+            if p.linger and linger:
+                p.exporter.linger(p.linger)
+        except KeyboardInterrupt:
+            pass  # whoever is there has seen enough
+        finally:
+            p.exporter.close()
         return True
 
     def _abandon(self) -> None:
@@ -246,6 +271,12 @@ class Copied(Watch):
         """Nothing."""
 
     micro = event = load_state_dict = close = step
+
+    def validating(self) -> AbstractContextManager[None]:
+        """Nothing."""
+        return nullcontext()
+
+    checkpointing = validating
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing to restore."""

@@ -53,6 +53,9 @@ def watch(
     fail_on: str | Severity | None = None,
     group_names: Sequence[str] | None = None,
     publish: bool | None = None,
+    tls: Mapping[str, Any] | None = None,
+    linger_s: float = 0.0,
+    handle_sigterm: bool = False,
 ) -> Watch:
     """Record what an optimizer uses, judge it while it happens, and serve metrics.
 
@@ -72,16 +75,21 @@ def watch(
         group_names: names of the parameter groups in order; default: ``group["name"]``, else the index.
         publish: leave the metrics in the run directory for ``lrwatch ops node``, which then serves the workers of a
             machine on one port; this one's own port is not announced. Default: whether LRWATCH_PUBLISH is set.
+        tls: ``certfile`` and ``keyfile`` for HTTPS; with ``client_cafile`` scrapers must show a certificate of it.
+        linger_s: seconds that ``close`` waits at most, on rank 0, until every scraper seen has read the final state
+            twice. Not for a process that was told to end.
+        handle_sigterm: close the watch when SIGTERM ends the process; a handler that there is already is left alone.
 
     Raises:
         ContractError: the contract cannot be used.
-        LrwatchError: no parameter groups, two groups of one name, a run id that is no file name, an unknown severity.
+        LrwatchError: no parameter groups, two groups of one name, a run id that is no file name, an unknown severity,
+            certificates that are not there.
             Afterwards nothing is raised into the training, but by ``close`` where ``fail_on`` asks for it.
     """
     inner = arguments.unwrapped(optimizer)
     name = arguments.naming(inner.param_groups, group_names)
     promised = arguments.promise(contract)
-    least = arguments.severity(fail_on)
+    least, secured = arguments.severity(fail_on), arguments.tls(tls)
     identity = identify()
     run, directory = name_run(run_id, run_dir, promised.experiment if promised else "run", identity)
     for other in process.members():
@@ -93,6 +101,7 @@ def watch(
     last = _last(directory, identity.rank)
     moved = (getattr(position, "last_epoch", None) or 0) > 1
     locator = Locator(inner, start_step, last=last, scheduler_moved=moved)
+    locator.watch_loading()
     accumulate = accumulate or (promised.batch.accumulate if promised else None)
     recorder = Recorder(
         inner,
@@ -123,6 +132,7 @@ def watch(
         attempt=segment + 1,
         contract=promised,
         gpu_seconds=spent if isinstance(spent, float) else 0.0,
+        linger=max(linger_s, 0.0) if identity.rank == 0 else 0.0,
     )
     meters.goal.restore(earlier)
     silent = promised is not None and promised.recording.ranks == "rank0" and identity.rank != 0
@@ -133,15 +143,19 @@ def watch(
     if promised is not None and identity.rank == 0:
         worker.first.append(("the contract cannot be copied", partial(keep, promised, directory)))
     exporter = Exporter(
-        lambda: worker.snapshot, run_id=run, rank=identity.rank, host=host, port=port, run_dir=announced
-    )
+        lambda: worker.snapshot,
+        run_id=run, rank=identity.rank, host=host, port=port, run_dir=announced, tls=secured,
+    )  # fmt: skip
     where = peers.address()
     if where is not None and identity.world != 1:
         contract_held = str(promised.identity) if promised else None
         worker.comparison = peers.Comparison(run, identity.rank, identity.world, contract_held, where)
     if published:
         worker.publisher = publishing.Publisher(directory, identity.rank, exporter.text)
-    parts = Parts(inner, promised, identity, locator, recorder, worker, exporter, least)
+    if handle_sigterm and (why := process.handle_sigterm()):
+        say(f"handle_sigterm: {why}; the watch will not be closed by it")
+    lingering = linger_s if identity.rank == 0 and not published else 0.0
+    parts = Parts(inner, promised, identity, locator, recorder, worker, exporter, least, lingering)
     return Watch(run, directory, parts)
 
 

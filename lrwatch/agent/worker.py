@@ -239,6 +239,8 @@ class Worker:
             self._attempt("on_finding failed", self._on_finding, finding)
 
     def _publish(self, ended: bool = False) -> None:
+        self.meters.memory = self._recorder.memory
+        self._recorder.ask_memory()
         newest: Newest | None = self._session.newest(self._assembler.rank)
         self.snapshot = self.meters.snapshot(newest, self._recorder.dropped, self.errors)
         if self.publisher is not None:

@@ -31,6 +31,9 @@ class Options(TypedDict, total=False):
     fail_on: str | Severity | None
     group_names: Sequence[str] | None
     publish: bool | None
+    tls: Mapping[str, Any] | None
+    linger_s: float
+    handle_sigterm: bool
 
 
 class Watching:

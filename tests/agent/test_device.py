@@ -12,7 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lrwatch.agent import device
-from lrwatch.agent.origin import Origin
+from lrwatch.agent.origin import Locator, Origin
 from lrwatch.agent.recorder import Recorder
 from tests.agent.helpers import Training, notes, rows
 
@@ -266,3 +266,57 @@ def test_the_compiler_is_kept_out_without_a_wrapper() -> None:
     assert compiled("plain", plain)(torch.ones(())) == 2
     assert compiled("kept out", kept_out)(torch.ones(())) == 2
     assert traced == ["plain"]
+
+
+# -- what is asked outside of a step, and what only the training thread may ask ------------------------------------
+
+
+def test_the_count_of_a_fused_optimizer_is_read_before_training_or_when_it_is_loaded() -> None:
+    """On a device Adam's ``step`` lives there, too; no step waits for it."""
+
+    def trained(updates: int) -> torch.optim.Optimizer:
+        training = Training(torch.optim.AdamW)
+        for _ in range(updates):
+            training.backward()
+            training.optimizer.step()
+        for state in training.optimizer.state.values():
+            state["step"] = far(float(state["step"]))
+        return training.optimizer
+
+    before = Locator(trained(5))
+    before.watch_loading()
+    after = Locator(fresh := trained(0))
+    after.watch_loading()
+    fresh.load_state_dict(trained(3).state_dict())
+    with NoSync():
+        assert before.locate() == Origin(5, 5, "optimizer")
+        assert after.locate() == Origin(3, 3, "optimizer")
+    fresh.load_state_dict(trained(2).state_dict())
+    assert after.counted == 3, "the run has begun; nothing listens any more"
+
+
+def test_the_training_thread_looks_how_full_the_device_is_when_it_is_asked(
+    training: Training, record: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[object] = []
+    monkeypatch.setattr(device, "memory", lambda where: looked.append(where) or (3, 4))
+    recorder = record(training.optimizer)
+    recorder.ask_memory()
+    train(training, recorder, [1.0])
+    assert recorder.memory is None, "there is no device"
+    recorder._cuda = torch.device("cuda:1")
+    train(training, recorder, [1.0])
+    assert looked == []
+    recorder.ask_memory()
+    train(training, recorder, [1.0, 1.0, 1.0])
+    assert looked == [torch.device("cuda:1")]
+    assert recorder.memory == (3, 4)
+    assert [row["update"] for row in rows(recorder)] == [0, 1, 2, 3, 4]
+
+
+def test_the_allocators_own_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    stats = {f"{kind}_bytes": {"all": {"current": n, "peak": 9}} for kind, n in (("allocated", 5), ("reserved", 7))}
+    monkeypatch.setattr(torch.cuda, "memory_stats_as_nested_dict", lambda device: stats)
+    assert device.memory(torch.device("cuda:0")) == (5, 7)
+    monkeypatch.setattr(torch.cuda, "memory_stats_as_nested_dict", lambda device: {})  # before its first allocation
+    assert device.memory(torch.device("cuda:0")) is None

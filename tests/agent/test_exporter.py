@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -14,8 +17,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from lrwatch.agent.arguments import tls
 from lrwatch.agent.exporter import Collector, Exporter
 from lrwatch.agent.meters import Histogram, Snapshot
+from lrwatch.errors import LrwatchError
 
 GOLDEN = Path(__file__).parent / "golden" / "metrics.txt"
 
@@ -173,3 +178,79 @@ def test_a_scraper_that_hangs_or_hangs_up_disturbs_nobody(
     for thread in threads:
         thread.join()
     assert capfd.readouterr().err == ""
+
+
+# -- TLS ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``ca``, ``server`` and ``client``, each with ``.pem`` and ``.key``; ``stranger`` is of another CA."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl")
+    folder = tmp_path_factory.mktemp("tls")
+
+    def openssl(*args: str) -> None:
+        subprocess.run(["openssl", *args], cwd=folder, check=True, capture_output=True)
+
+    new = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
+    for ca in ("ca", "other"):
+        openssl(*new, "-x509", "-subj", f"/CN={ca}", "-keyout", f"{ca}.key", "-out", f"{ca}.pem")
+    (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    for name, ca in (("server", "ca"), ("client", "ca"), ("stranger", "other")):
+        openssl(*new, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", f"{ca}.pem", "-CAkey", f"{ca}.key", "-CAcreateserial",
+                "-days", "2", "-extfile", "names", "-out", f"{name}.pem")  # fmt: skip
+    return folder
+
+
+def secured(folder: Path, **more: str) -> dict[str, object]:
+    files = {"certfile": "server.pem", "keyfile": "server.key"} | more
+    return tls({name: folder / file for name, file in files.items()})
+
+
+def ask(url: str | None, folder: Path, who: str | None = None) -> str:
+    context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
+    if who is not None:
+        context.load_cert_chain(folder / f"{who}.pem", folder / f"{who}.key")
+    with urllib.request.urlopen(str(url), timeout=5, context=context) as response:
+        return str(response.read().decode())
+
+
+def test_https_and_clients_that_must_show_who_they_are(certificates: Path, tmp_path: Path) -> None:
+    common = {"run_id": "r", "rank": 0, "host": "127.0.0.1", "port": None}
+    plain = Exporter(lambda: SNAPSHOT, **common, run_dir=tmp_path, tls=secured(certificates))
+    mutual = Exporter(lambda: SNAPSHOT, **common, run_dir=None, tls=secured(certificates, client_cafile="ca.pem"))
+    for made in (plain, mutual):
+        made.start()
+        assert made.problems == []
+    try:
+        (target,) = json.loads((tmp_path / "targets" / "rank00000.json").read_text())
+        assert target["labels"] == {"job": "lrwatch", "__scheme__": "https"}
+        silent = socket.create_connection(("127.0.0.1", mutual.port), timeout=5)  # it never begins to speak TLS
+        assert "lrwatch_step" in ask(plain.url, certificates)
+        assert "lrwatch_step" in ask(mutual.url, certificates, "client")
+        for who in (None, "stranger"):
+            with pytest.raises(OSError):
+                ask(mutual.url, certificates, who)
+        with pytest.raises(OSError):
+            scrape(str(plain.url).replace("https", "http"))
+        silent.close()
+    finally:
+        plain.close()
+        mutual.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"certfile": "a.pem", "keyfile": "a.key"}, "tls certfile: a.pem: no such file"),
+        ({"certfile": __file__}, "tls needs certfile and keyfile"),
+        ({"cert_file": __file__}, "tls has no 'cert_file'; did you mean 'certfile'?"),
+        ({"certfile": __file__, "keyfile": __file__}, "tls: certfile and keyfile cannot be used: "),
+    ],
+)
+def test_tls_that_cannot_be_is_an_error_and_never_plain_text(options: dict[str, str], said: str) -> None:
+    with pytest.raises(LrwatchError) as error:
+        tls(options)
+    assert said in str(error.value)

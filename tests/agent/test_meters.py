@@ -230,3 +230,12 @@ def test_nothing_is_shown_that_is_not_in_the_catalogue(clock: Clock, rank: int) 
     for name, samples in shown.samples.items():
         assert all(len(labels) == len(allowed[name].labels) for labels, _ in samples)
     assert set(shown.histograms) <= set(allowed)
+
+
+def test_the_memory_of_the_accelerator_is_shown_where_there_is_one() -> None:
+    meters = Meters(rank=1, world=2, attempt=1, contract=None)
+    assert not any("memory" in name for name in meters.snapshot(None, 0, 0).samples)
+    meters.memory = (1024, 4096)
+    samples = meters.snapshot(None, 0, 0).samples
+    assert samples["lrwatch_gpu_memory_allocated_bytes"] == (((), 1024.0),)
+    assert samples["lrwatch_gpu_memory_reserved_bytes"] == (((), 4096.0),)

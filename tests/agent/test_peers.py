@@ -125,7 +125,8 @@ def test_a_job_of_four(tmp_path: Path, launcher: list[str]) -> None:
 
 def test_what_is_not_known_is_no_difference() -> None:
     mine = Start(1, "a" * 64, 4, 0)
-    for other in (mine, Start(0, None, 4, 0), Start(0, "a" * 64, None, None), Start(0, "a" * 64 + "+" + "b" * 64, 4, 0)):
+    amended = "a" * 64 + "+" + "b" * 64
+    for other in (mine, Start(0, None, 4, 0), Start(0, "a" * 64, None, None), Start(0, amended, 4, 0)):
         assert difference(mine, other) is None
     apart = difference(mine, Start(0, "c" * 64, 8, 100))
     assert apart is not None
