@@ -114,7 +114,7 @@ class Curve:
 
     Args:
         contract: the promise. signal: ``lr``, ``weight_decay`` or ``momentum``.
-        group: the parameter group's name. rank: the worker (reserved for declared per-worker shifts).
+        group: the parameter group's name. rank: the worker, for shifts between workers that the contract declares.
 
     Example:
         >>> from lrwatch.contract import from_document
@@ -182,6 +182,11 @@ class Curve:
     def horizon(self) -> float | None:
         return self.contract.horizon
 
+    @property
+    def begins(self) -> float:
+        """The clock position of the schedule's first value: 0, or less where the contract shifts the worker ahead."""
+        return -self.contract.signals[self.signal].shifted(self.rank)
+
     def next(self, clock: FloatArray, metrics: Sequence[Metric] = ()) -> FloatArray:
         """Expected values at clock positions ``clock`` float64[n], after taking in new ``metrics``.
 
@@ -199,8 +204,8 @@ class Curve:
         return self.at(clock)
 
     def at(self, t: FloatArray) -> FloatArray:
-        """Expected values, float64[n], absolute, at clock positions ``t`` float64[n] (negative counts as 0)."""
-        t = np.maximum(np.asarray(t, dtype=np.float64), 0.0)
+        """Expected values, float64[n], absolute, at clock positions ``t`` float64[n] (before ``begins`` as there)."""
+        t = np.maximum(np.asarray(t, dtype=np.float64) - self.begins, 0.0)
         if len(self._starts) == 1:
             values = self._version(0, t)
         else:

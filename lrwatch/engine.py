@@ -29,7 +29,7 @@ from lrwatch.diagnosis.case import Facts, Rows
 from lrwatch.diagnosis.casebook import POSITION, Casebook, Question
 from lrwatch.diagnosis.causes import CAUSES
 from lrwatch.diagnosis.evidence import FIELDS, Columns
-from lrwatch.diagnosis.spread import Spread
+from lrwatch.diagnosis.spread import Spread, own_paces
 from lrwatch.errors import LrwatchError, did_you_mean
 from lrwatch.exhibits import sensitivity, series, shown
 from lrwatch.expectation import Expectation
@@ -228,7 +228,7 @@ class Session:
         raw = [(rank, f) for rank, found in asked for f in found or ()]
         drifting = {(rank, f.details["column"], f.details["segment"]) for rank, f in raw if f.slug == Drift.slug}
         spread = Spread(drifting, {rank: w.identity for rank, w in self._workers.items()})
-        found = [self._diagnosed(rank, f, spread) for rank, f in raw]
+        found = own_paces([self._diagnosed(rank, f, spread) for rank, f in raw])
         for check in self._whole:
             found.extend(self._ask(check, check.findings) or ())
         return merged(found)

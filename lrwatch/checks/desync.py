@@ -2,7 +2,8 @@
 
 What it checks
     For every update that several workers recorded: each signal and group must be equal on all of them. Where most
-    agree, the workers that differ from them are named; without a majority all are. No contract is needed.
+    agree, the workers that differ from them are named; without a majority all are. No contract is needed. A signal
+    that the contract shifts from worker to worker on purpose is excepted: each worker is held to its own curve.
 
 Why it matters
     Data-parallel workers average gradients and then each applies its own learning rate. With different rates the
@@ -62,13 +63,16 @@ class Desync(Check):
         self.ranks = 0
         self.compared = 0
         self.last = -1
+        promised = context.contract.signals if context.contract is not None else {}
+        self.shifted = sorted(name for name, signal in promised.items() if signal.shift)
 
     def aligned(self, rows: Rows) -> None:
         self.ranks = max(self.ranks, len(rows.ranks))
         if len(rows.ranks) < 2:
             return
         for name, values in rows.columns.items():
-            if name.partition("/")[0] not in SIGNALS:
+            signal = name.partition("/")[0]
+            if signal not in SIGNALS or signal in self.shifted:
                 continue
             seen = np.isfinite(values)
             several = seen.sum(axis=0) >= 2
@@ -135,6 +139,8 @@ class Desync(Check):
             return ""
         if self.ranks < 2:
             return "the trace has one worker"
+        if self.shifted:
+            return f"the contract shifts {', '.join(self.shifted)} between workers; each is held to its own curve"
         return "no update was recorded by two workers"
 
 

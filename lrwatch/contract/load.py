@@ -114,9 +114,23 @@ def _signal(name: str, f: Fields, clock: model.Clock) -> model.Signal:
         MappingProxyType(groups),
         dtype=f.choice("dtype", ("float64", "float32", "bfloat16", "float16"), "float64"),
         recursive=f.flag("recursive", False),
+        shift=_shift(f.sub("ranks", {})),
     )
     f.done()
     return signal
+
+
+def _shift(f: Fields) -> float | tuple[float, ...]:
+    """``ranks: {shift: 50}``: each worker 50 steps ahead of the one before; ``shift: [0, 50, 75]``: by rank."""
+    raw = f.raw("shift", 0)
+    if isinstance(raw, list):
+        shift: float | tuple[float, ...] = tuple(
+            f.check_number(v, f"shift[{i}]", ge=0) for i, (v, _) in enumerate(f.items("shift"))
+        )
+    else:
+        shift = f.number("shift", 0.0, ge=0)
+    f.done()
+    return shift
 
 
 def _batch(top: Fields) -> model.Batch:

@@ -84,7 +84,8 @@ class Signal:
     """The promise for one signal: base × scale × schedule, per group.
 
     ``dtype`` is the type that the trainer keeps the value in; ``recursive`` says that its scheduler
-    computes each value from the last one, so rounding accumulates.
+    computes each value from the last one, so rounding accumulates. ``shift`` is how far each worker is ahead on
+    purpose: worker r stands at t + r·shift, or at t + shift[r] where each is given one (0 past the end of the list).
     """
 
     name: str
@@ -93,6 +94,13 @@ class Signal:
     groups: Mapping[str, Group] = field(default_factory=lambda: _EMPTY)
     dtype: Literal["float64", "float32", "bfloat16", "float16"] = "float64"
     recursive: bool = False
+    shift: float | tuple[float, ...] = 0.0
+
+    def shifted(self, rank: int) -> float:
+        """How many steps of the clock worker ``rank`` is ahead by promise."""
+        if isinstance(self.shift, tuple):
+            return self.shift[rank] if rank < len(self.shift) else 0.0
+        return rank * self.shift
 
     def group(self, name: str) -> Group:
         """The group's own entry, or the signal's defaults.

@@ -90,12 +90,16 @@ class Place:
     """Where a deviation shows and where it does not, which decides between a bug of the run, a worker and a group.
 
     Attributes:
-        rank_alone: most other workers keep the promise. group_alone: another group of the same worker keeps it.
-        stale: the worker recorded another contract than the others. drifting: groups that differ, on this worker.
+        rank_alone: most other workers keep the promise; apart: at least one does.
+        group_alone: another group of the same worker keeps it; drifting: groups that differ, on this worker.
+        stale: the worker recorded another contract than the others.
+        companion: it is not the learning rate, and the worker's learning rates keep the promise.
         since_resume: the rows before the resume keep the promise, so the resume is what went wrong.
     """
 
     rank_alone: bool = False
+    apart: bool = False
+    companion: bool = False
     group_alone: bool = False
     stale: bool = False
     drifting: frozenset[str] = frozenset()

@@ -10,8 +10,8 @@ import numpy as np
 from lrwatch.diagnosis import words
 from lrwatch.diagnosis.case import Case, Hypothesis
 from lrwatch.diagnosis.local import localised
-from lrwatch.diagnosis.transforms import BY_STEPS, FIRST, SECOND
-from lrwatch.findings import Cause
+from lrwatch.diagnosis.transforms import BY_STEPS, FIRST, SECOND, THIRD
+from lrwatch.findings import Cause, Confidence
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,9 @@ def diagnose(case: Case) -> Diagnosis:
         more = [h for transform in SECOND for h in transform(case)]
         tried += more
         fitting += [h for h in _fitting(more, case) if h.name not in known and (not fitting or is_simple(h, case))]
+    if not fitting:
+        tried += (last := [h for transform in THIRD for h in transform(case)])
+        fitting = _fitting(last, case)
     fitting = [localised(h, case) for h in _without_superfluous(sorted(fitting, key=is_odd))]
     if not fitting:
         return unexplained(case, min(tried, key=lambda h: h.residual(case.rows), default=None))
@@ -72,7 +75,7 @@ def _named(case: Case, fitting: list[Hypothesis], explains: float) -> Diagnosis:
         Cause(
             first.name,
             MappingProxyType(dict(first.params)),
-            confidence="ambiguous" if others or len(owners) > 1 or first.notes.get("others") else "high",
+            confidence=_confidence(first, others, owners),
             explains=explains,
             sentence=words.sentence(first, case.facts),
             also_consistent=tuple(_beside(h, case) for h in others),
@@ -81,6 +84,12 @@ def _named(case: Case, fitting: list[Hypothesis], explains: float) -> Diagnosis:
         first,
         first,
     )
+
+
+def _confidence(first: Hypothesis, others: list[Hypothesis], owners: list[str]) -> Confidence:
+    if first.notes.get("looked_up"):
+        return "low"
+    return "ambiguous" if others or len(owners) > 1 or first.notes.get("others") else "high"
 
 
 def _beside(h: Hypothesis, case: Case) -> str:
@@ -160,6 +169,8 @@ def _main(h: Hypothesis) -> object:
 
 def _missing(case: Case, fitting: list[Hypothesis], owners: list[str]) -> tuple[str, ...]:
     missing = []
+    if fitting[0].notes.get("looked_up"):
+        missing.append("the scheduler's own position (pass scheduler= to lrwatch.watch) would confirm it")
     if fitting[0].notes.get("others"):
         missing.append(f"{fitting[0].notes['others']} other values fit as well; more rows would separate them")
     if len({h.name for h in fitting}) > 1 and not np.isfinite(case.rows.sched).any():

@@ -9,7 +9,12 @@ import numpy as np
 from lrwatch.diagnosis import words
 from lrwatch.diagnosis.case import Case, Hypothesis
 
-_ON_ONE_RANK = {"factor": "rank_factor", "offset": "rank_offset", "offset_at_resume": "rank_offset"}
+_ON_ONE_RANK = {
+    "factor": "rank_factor",
+    "offset": "rank_offset",
+    "offset_at_resume": "rank_offset",
+    "rate": "rank_progress",
+}
 _IN_ONE_GROUP = {"factor": "group_factor"}
 
 
@@ -20,6 +25,9 @@ def localised(h: Hypothesis, case: Case) -> Hypothesis:
         return _ratio_or_swap(h, case)
     if place.stale:
         return replace(h, name="rank_stale_contract", params={"then": words.sentence(h, case.facts), **h.params})
+    if place.companion and h.name != "companion_broken":
+        params = {"signal": case.curve.signal, "then": words.sentence(h, case.facts), **h.params}
+        return replace(h, name="companion_broken", params=params)
     if place.rank_alone and h.name in _ON_ONE_RANK:
         return replace(h, name=_ON_ONE_RANK[h.name])
     if place.group_alone and not place.rank_alone:

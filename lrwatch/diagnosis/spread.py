@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
 
 from lrwatch.contract.hash import Identity, compare
 from lrwatch.diagnosis.case import Place
+from lrwatch.findings import Finding
 
 
 class Spread:
@@ -37,7 +40,9 @@ class Spread:
         off = self._workers[column, segment]
         identity = self._identities.get(rank, "")
         return Place(
-            rank_alone=bool(off) and 2 * off < len(self._identities),
+            rank_alone=0 < off <= len(self._identities) - off,
+            apart=0 < off < len(self._identities),
+            companion=signal != "lr/" and not any(c.startswith("lr/") for c in self._columns[rank, segment]),
             group_alone=bool(bad) and bad != mine,
             stale=bool(identity)
             and self._usual is not None
@@ -45,3 +50,21 @@ class Spread:
             drifting=frozenset(c.partition("/")[2] for c in bad),
             since_resume=segment > 0 and self._first.get((rank, column), segment) >= segment,
         )
+
+
+def own_paces(findings: list[Finding]) -> list[Finding]:
+    """Workers whose schedules each run at a rate of their own follow their own progress, whatever the rates are."""
+    rates: defaultdict[tuple[str, int], set[float]] = defaultdict(set)
+    for f in findings:
+        if f.cause is not None and f.cause.name == "rate":
+            rates[f.details["column"], f.details["segment"]].add(float(f.cause.params["k"]))
+    result = []
+    for f in findings:
+        if f.cause is not None and f.cause.name == "rate":
+            paces = rates[f.details["column"], f.details["segment"]]
+            if len(paces) > 1:
+                params = MappingProxyType({"slowest": min(paces), "fastest": max(paces)})
+                sentence = f"the workers' schedules run at {min(paces):.6g} to {max(paces):.6g} times the promised pace"
+                f = replace(f, cause=replace(f.cause, name="rank_progress", params=params, sentence=sentence))
+        result.append(f)
+    return result

@@ -75,6 +75,17 @@ def _staircase(p: dict[str, Any], facts: Facts) -> str:
     return f"the scheduler is stepped once every {p['width']:g} updates{epoch}"
 
 
+def _progress(p: dict[str, Any], facts: Facts) -> str:
+    if "k" in p:
+        return f"the schedule of this worker alone runs at {float(p['k']):.6g} times the promised pace"
+    lead = abs(float(p["lead"]))
+    return f"this worker's schedule follows its own progress, up to {lead:.4g} steps {_side(p)} the others"
+
+
+def _side(p: dict[str, Any]) -> str:
+    return "ahead of" if float(p["lead"]) > 0 else "behind"
+
+
 def _number(value: Any) -> str:
     return value if isinstance(value, str) else f"{value:.6g}"
 
@@ -136,5 +147,14 @@ _WORDS: dict[str, Callable[[dict[str, Any], Facts], str]] = {
     "group_unscheduled": lambda p, f: "this group keeps its first value: the scheduler does not know it",
     "group_swapped": lambda p, f: f"this group follows the curve of group {p['with']}",
     "group_ratio": lambda p, f: f"this group follows group {p['with']}: its scale of {p['scale']:g} is lost",
+    "rank_local_metric": lambda p, f: (
+        f"the plateau scheduler of this worker made other reductions by {p['factor']:g} than the others: it steps on "
+        "a metric of its own"
+    ),
+    "rank_progress": _progress,
+    "companion_broken": lambda p, f: (
+        f"{p['signal'].replace('_', ' ')} does not follow the learning rate, which is right: "
+        + (p["then"] if "then" in p else f"it stays at {p['value']:g}")
+    ),
     "rank_stale_contract": lambda p, f: f"this worker runs another contract; on it {p['then']}",
 }

@@ -7,10 +7,11 @@ reproduces the curve, changes of its shape, which have more freedom.
 
 from __future__ import annotations
 
-from lrwatch.diagnosis.transforms import numbers, planning, resume, shape, stepping
+from lrwatch.diagnosis.transforms import numbers, planning, resume, shape, stepping, workers
 from lrwatch.diagnosis.transforms.base import Transform
 
 FIRST: tuple[Transform, ...] = (
+    *workers.TRANSFORMS,
     *resume.TRANSFORMS,
     *stepping.TRANSFORMS,
     *numbers.TRANSFORMS,
@@ -22,3 +23,5 @@ BY_STEPS: tuple[Transform, ...] = (*resume.TRANSFORMS, *stepping.TRANSFORMS)
 """Those that say where the scheduler stands."""
 
 SECOND: tuple[Transform, ...] = shape.TRANSFORMS
+
+THIRD: tuple[Transform, ...] = workers.LAST

@@ -285,7 +285,8 @@ def _split(curve: Curve) -> Curve:
     rising = MappingProxyType({"from": first.params["from"], "to": (1.0, True)})
     warm = replace(first, family="linear", params=rising, length=width, end=width, after="hold")
     flat = MappingProxyType({**first.params, "warmup": 0.0})
-    return curve.with_phases(lambda _: (warm, replace(first, params=flat, start=width, length=first.length - width)))
+    rest = replace(first, params=flat, start=width, length=first.length - width)
+    return curve.with_phases(lambda _: (warm, rest))
 
 
 def _warmup(case: Case) -> float | None:

@@ -71,8 +71,9 @@ def _replanned(case: Case, k: float) -> Iterator[Hypothesis]:
         params = {"warmup": tidy(width / k), "planned": tidy(width)}
         yield Hypothesis(name, params, at_position(curve, _paced(k, 0.0)))
     elif not owned and curve.horizon is not None and phases[-1].length is not None:
-        params = {"horizon": tidy(round(curve.horizon / k, 6)), "planned": tidy(curve.horizon), "moves": "every phase"}
-        yield Hypothesis("horizon", params, at_position(curve, _paced(k, 0.0)))
+        end = tidy(round(curve.horizon / k, 6))
+        stretched = {"horizon": end, "planned": tidy(curve.horizon), "moves": "every phase"}
+        yield Hypothesis("horizon", stretched, at_position(curve, _paced(k, 0.0)))
 
 
 def _paced(k: float, origin: float, ahead: float = 0.0) -> Position:
@@ -124,11 +125,11 @@ def offset(case: Case) -> Iterator[Hypothesis]:
     for d in candidates:
         restart, clamped = r is not None and d == -r, rows.t[-1] + d <= 0.0
         if d != 0.0 and not restart and not clamped:
-            yield from moved(case, resumed(case, "offset"), {"d": tidy(d)}, _ahead(d))
+            yield from moved(case, resumed(case, "offset"), {"d": tidy(d)}, _ahead(d, case.curve.begins))
 
 
-def _ahead(d: float) -> Position:
-    return lambda r: np.maximum(r.t + d, 0.0)  # no scheduler stands before its beginning
+def _ahead(d: float, begins: float) -> Position:
+    return lambda r: np.maximum(r.t + d, begins)  # no scheduler stands before its beginning
 
 
 def frozen(case: Case) -> Iterator[Hypothesis]:
