@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 
 from lrwatch.cli import main
 from lrwatch.ops.stack import Stack
+from tests.ops.conftest import ROOT
 from tests.ops.rules import ALERTS
 
 Say = Callable[..., tuple[int, str, str]]
@@ -176,3 +178,16 @@ def test_a_stack_goes_up_tells_how_it_is_and_goes_down(say: Say, tool: Callable[
     code, out, _ = say("ops", "stack", "status")
     assert code == 1 and out.count(" DOWN\n") == 4
     assert all(s.pid is None for s in Stack(tmp_path / "lrwatch-stack").services())
+
+
+def test_the_stack_of_the_operations_page_works(say: Say, tool: Callable[[str], str], tmp_path: Path) -> None:
+    tool("prometheus"), tool("prometheus-alertmanager")
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    lines = [shlex.split(line) for line in page.partition("```sh\n")[2].partition("```")[0].splitlines()]
+    assert [words[2] for words in lines] == ["stack", "stack", "silence", "stack"]
+    try:
+        for words in lines:
+            code, _, err = say(*words[1:])
+            assert code == 0, f"{words}: {err}"
+    finally:
+        Stack(tmp_path / "lrwatch-stack").down()
