@@ -2,6 +2,7 @@
 
     LrwatchError                 anything a caller may want to catch at once; the command line exits 2
     ├── ContractError            a contract that cannot be used: where in which file, what, remedy
+    │   └── NotSigned            a signature is asked for, and no trusted key signed what this contract says
     ├── TraceError               a trace that cannot be read: file, line, what, remedy
     ├── NotCheckable             a question that this evidence cannot answer; becomes ``not_checked``
     ├── OutputExists             would overwrite something; says which flag allows it
@@ -30,6 +31,10 @@ class ContractError(LrwatchError):
         self.source, self.path, self.line, self.problem = source, path, line, message
         where = f"{source}: {path}: " if path else f"{source}: "
         super().__init__(where + message + (f" (line {line})" if line else ""))
+
+
+class NotSigned(ContractError):
+    """A contract that no trusted key has signed, where a signature is asked for."""
 
 
 class TraceError(LrwatchError):

@@ -61,6 +61,7 @@ METRICS: tuple[Metric, ...] = (
     _m("finding_first_step", "gauge", "First affected update of the finding.", "code"),
     _m("finding_cause_info", "info", "Diagnosed cause of the finding.", "code", "cause"),
     _m("contract_info", "info", "Identity of the contract that this worker holds.", "sha256"),
+    _m("contract_signed", "gauge", "1 where a trusted key has signed that contract, 0 where nobody asked for it."),
     _m("rank_up", "gauge", "1 while the worker's process is alive."),
     _m("attempt", "gauge", "How often this run was started, 1 for the first time."),
     _m("world_size", "gauge", "Number of workers."),

@@ -27,6 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("verify",),
     ("diff", "infer", "lint", "ledger"),
     ("importers", "readers", "report"),
+    ("convert",),
     ("agent", "tail"),
     ("integrations", "ops"),
     ("trainer",),
@@ -42,7 +43,9 @@ ANYWHERE = ("",)
 HOMES: dict[str, tuple[str, ...]] = {
     "numpy": ANYWHERE,
     "click": ("cli",),
+    "cryptography": ("contract.signature",),
     "grafana_client": ("ops.grafana",),
+    "grafana_foundation_sdk": ("ops.dashboards.build",),
     "prometheus_client": ("agent.exporter", "agent.ledger_exporter"),
     "torch": ("agent.device", "importers", "integrations", "trainer"),
     "yaml": ("cli", "contract", "importers", "ops"),
@@ -51,6 +54,11 @@ HOMES: dict[str, tuple[str, ...]] = {
     "keras": ("importers", "integrations"),
     "lightning": ("importers", "integrations"),
     "transformers": ("importers", "integrations"),
+    "polars": ("readers",),
+    "pyarrow": ("convert", "readers"),
+    "tensorboard": ("readers.tensorboard",),
+    "wandb": ("readers.wandb",),
+    "zstandard": ("readers",),
 }
 """Third party -> the modules (with all below them) that may import it, even inside a function."""
 

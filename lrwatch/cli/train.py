@@ -63,6 +63,8 @@ _FAULT_LIST = "\n".join(
 @click.option("--inject", multiple=True, metavar="FAULT", help="Do something wrong, see below; repeatable.")
 @click.option("--port", type=int, help="Serve metrics from this port on, one per worker.  [any free ones]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to serve metrics at.")
+@click.option("--contract-key", type=click.Path(path_type=Path), metavar="PEM", envvar="LRWATCH_CONTRACT_KEY",
+              show_envvar=True, help="Train only if one of these public keys has signed the contract.")
 @click.option("--stop-after-micro", type=int, metavar="N", help="As if SIGTERM arrived during micro-batch N.")
 @click.option("--quiet", is_flag=True, help="No progress on standard error.")
 def train(**options: Any) -> int:

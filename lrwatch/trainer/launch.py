@@ -20,6 +20,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from lrwatch import contract as contracts
+from lrwatch.contract import signature
 from lrwatch.errors import LrwatchError, MissingExtra
 from lrwatch.trainer.faults import behaviour
 from lrwatch.trainer.settings import Settings, refuse_to_overwrite, validate
@@ -53,6 +54,7 @@ def launch(settings: Settings, make_watch: MakeWatch | None = None) -> int:
     if importlib.util.find_spec("torch") is None:
         raise MissingExtra("lrwatch train", "torch")
     contract = contracts.load(settings.contract)
+    signature.required(contract, settings.contract_key)
     validate(settings, contract)
     for rank in range(settings.world):
         how = behaviour(settings.inject, rank, settings.world)

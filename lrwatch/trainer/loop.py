@@ -65,6 +65,7 @@ def work(settings: Settings, contract: Contract, place: Place, make_watch: MakeW
             port=None if settings.port is None else settings.port + place.local_rank,
             host=settings.host,
             accumulate=mine.accumulate,
+            contract_key=settings.contract_key,
         )
         loop = Loop(settings, contract, place, mine, watch, stop, how, saved=folder)
         if seen is not None:

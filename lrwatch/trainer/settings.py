@@ -54,6 +54,7 @@ class Settings:
         steps: stop after so many updates (default: the contract's horizon); the schedule stays as it is.
         stop_after_micro: behave as if SIGTERM arrived during this micro-batch, counted from the run's first.
         port: of the first worker's metrics on each machine, the next worker's is one more (default: any free ones).
+        contract_key: public keys, one of which must have signed the contract (default: LRWATCH_CONTRACT_KEY's, if any).
         inject: faults, ``NAME[:key=value,…]``, see ``faults``.
     """
 
@@ -73,6 +74,7 @@ class Settings:
     port: int | None = None
     host: str = "127.0.0.1"
     stop_after_micro: int | None = None
+    contract_key: Path | None = None
     quiet: bool = False
 
     def located(self, experiment: str) -> Settings:
