@@ -27,7 +27,9 @@ from lrwatch.agent.ranks import identify
 from lrwatch.agent.recorder import Recorder
 from lrwatch.agent.rows import Assembler
 from lrwatch.agent.running import Parts, TrainingContractBroken, Watch
+from lrwatch.agent.several import Positions, Several, SeveralRecorder, named
 from lrwatch.agent.worker import Worker
+from lrwatch.contract import signature
 from lrwatch.contract.kept import keep
 from lrwatch.contract.model import Contract
 from lrwatch.engine import Session
@@ -56,13 +58,16 @@ def watch(
     tls: Mapping[str, Any] | None = None,
     linger_s: float = 0.0,
     handle_sigterm: bool = False,
+    contract_key: str | os.PathLike[str] | None = None,
 ) -> Watch:
     """Record what an optimizer uses, judge it while it happens, and serve metrics.
 
     Args:
-        optimizer: torch's, or a wrapper with it as ``.optimizer``. A second watch on it closes the first.
+        optimizer: torch's, or a wrapper with it as ``.optimizer``. A second watch on it closes the first. Several, as
+            ``{"gen": …, "disc": …}`` or a sequence, share a row: ``lr/gen/0``, ``lr/disc/0``.
         contract: a path, plain data or a Contract; without one only the checks run that need none.
-        scheduler: its position is recorded with every row and exposes stepping faults at once.
+        scheduler: its position is recorded with every row and exposes stepping faults at once. Of several, given in the
+            same way, that of the first.
         scaler: GradScaler, so that skipped updates are told from missing ones.
         start_step: updates applied before the first one seen here. Without it: a restored ``state_dict``, the
             optimizer's own step count, or the last row in the run directory says.
@@ -79,31 +84,39 @@ def watch(
         linger_s: seconds that ``close`` waits at most, on rank 0, until every scraper seen has read the final state
             twice. Not for a process that was told to end.
         handle_sigterm: close the watch when SIGTERM ends the process; a handler that there is already is left alone.
+        contract_key: the public keys of who may sign contracts; nothing is watched under one that none of them signed
+            (``lrwatch contract sign``). Default: the file that LRWATCH_CONTRACT_KEY names, if any.
 
     Raises:
-        ContractError: the contract cannot be used.
+        ContractError: the contract cannot be used, or is not signed where that is asked for.
         LrwatchError: no parameter groups, two groups of one name, a run id that is no file name, an unknown severity,
             certificates that are not there.
             Afterwards nothing is raised into the training, but by ``close`` where ``fail_on`` asks for it.
     """
-    inner = arguments.unwrapped(optimizer)
-    name = arguments.naming(inner.param_groups, group_names)
+    several = named(optimizer)
+    inner = arguments.unwrapped(optimizer) if several is None else Several.of(several)
+    name = arguments.naming(inner.param_groups, group_names or (inner.names() if several else None))
+    make = Recorder
+    if isinstance(inner, Several):
+        make, name = SeveralRecorder, inner.name if group_names is None else name
     promised = arguments.promise(contract)
+    signed = signature.required(promised, contract_key) is not None
     least, secured = arguments.severity(fail_on), arguments.tls(tls)
     identity = identify()
     run, directory = name_run(run_id, run_dir, promised.experiment if promised else "run", identity)
     for other in process.members():
-        if other.optimizer is inner:
+        if set(map(id, watched(other.optimizer))) & set(map(id, watched(inner))):
             say("another watch() on the same optimizer: the first one ends here")
             other._close("stopped")
 
-    position = arguments.with_position(scheduler)
+    schedulers = named(scheduler)
+    position = arguments.with_position(scheduler) if schedulers is None else Positions(schedulers.values())
     last = _last(directory, identity.rank)
     moved = (getattr(position, "last_epoch", None) or 0) > 1
     locator = Locator(inner, start_step, last=last, scheduler_moved=moved)
     locator.watch_loading()
     accumulate = accumulate or (promised.batch.accumulate if promised else None)
-    recorder = Recorder(
+    recorder = make(
         inner,
         scheduler=position,
         scaler=scaler,
@@ -131,6 +144,7 @@ def watch(
         world=identity.world,
         attempt=segment + 1,
         contract=promised,
+        signed=signed,
         gpu_seconds=spent if isinstance(spent, float) else 0.0,
         linger=max(linger_s, 0.0) if identity.rank == 0 else 0.0,
     )
@@ -157,6 +171,11 @@ def watch(
     lingering = linger_s if identity.rank == 0 and not published else 0.0
     parts = Parts(inner, promised, identity, locator, recorder, worker, exporter, least, lingering)
     return Watch(run, directory, parts)
+
+
+def watched(optimizer: Any) -> list[Any]:
+    """The optimizers themselves."""
+    return list(optimizer.members.values()) if isinstance(optimizer, Several) else [optimizer]
 
 
 def _last(run_dir: Path, rank: int) -> Position | None:
