@@ -105,9 +105,9 @@ class Signal:
     def group(self, name: str) -> Group:
         """The group's own entry, or the signal's defaults.
 
-        ``lr/<optimizer>/<group>`` is looked up as ``<optimizer>/<group>`` first, then as ``<group>``.
+        ``lr/<optimizer>/<group>`` is looked up as ``<optimizer>/<group>``, as ``<group>``, then as ``<optimizer>``.
         """
-        for key in (name, name.rpartition("/")[2]):
+        for key in (name, name.rpartition("/")[2], name.partition("/")[0]):
             if key in self.groups:
                 return self.groups[key]
         return Group(name)
