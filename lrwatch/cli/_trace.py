@@ -10,16 +10,23 @@ import click
 from lrwatch.cli import base
 
 if TYPE_CHECKING:
+    from lrwatch.contract.model import Contract
     from lrwatch.readers.base import TraceSource
 
 
 def trace_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--from --map --lr-read --first-step``, kept for ``opened``."""
+    """``--from --map --lr-read --first-step --every --steps-per-epoch --run``, kept for ``opened``."""
 
     def keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         ctx.meta.setdefault(__name__, {})[param.name] = value
 
     for option in (
+        click.option("--run", metavar="RUN", expose_value=False, callback=keep,
+                     help="Which run, where a store or a log directory has several."),
+        click.option("--steps-per-epoch", type=click.IntRange(1), metavar="N", expose_value=False, callback=keep,
+                     help="Updates of an epoch, where rows have epochs only; else what the contract says."),
+        click.option("--every", type=click.IntRange(1), metavar="N", expose_value=False, callback=keep,
+                     help="Updates from row to row, where rows have no number."),
         click.option("--first-step", type=int, metavar="N", expose_value=False, callback=keep,
                      help="Number that the trace gives to the first update of the run."),
         click.option("--lr-read", type=click.Choice(["used", "after", "unknown"]), expose_value=False, callback=keep,
@@ -33,14 +40,21 @@ def trace_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def opened(ctx: click.Context, paths: Sequence[str]) -> TraceSource:
-    """The trace in these paths, read as the options say."""
+def opened(ctx: click.Context, paths: Sequence[str], contract: Contract | None = None) -> TraceSource:
+    """The trace in these paths, read as the options say; an epoch has as many updates as the contract says."""
     from lrwatch.readers import open_trace
     from lrwatch.readers.base import Options
 
     said = ctx.meta[__name__]
     columns = dict(_pair(ctx, text) for text in said["columns"])
-    options = Options(columns=columns, lr_read=said["lr_read"], first_step=said["first_step"])
+    options = Options(
+        columns=columns,
+        lr_read=said["lr_read"],
+        first_step=said["first_step"],
+        every=said["every"],
+        steps_per_epoch=said["steps_per_epoch"] or (contract.batch.steps_per_epoch if contract else None),
+        run=said["run"],
+    )
     return open_trace(paths, said["trace_format"], options)
 
 

@@ -78,7 +78,7 @@ def verify(
     from lrwatch.report.base import Look
     from lrwatch.verify import verify as check
 
-    source = opened(ctx, traces)
+    source = opened(ctx, traces, contract)
     if contract is None and not no_contract and len(traces) == 1:
         contract = kept(Path(traces[0]), source.info.contract)
     with base.Progress() as progress:

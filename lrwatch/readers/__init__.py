@@ -18,7 +18,7 @@ from typing import Any
 from lrwatch.errors import TraceError, did_you_mean
 from lrwatch.plugins import load
 from lrwatch.readers._streams import unpacked
-from lrwatch.readers.base import HEAD, NOTHING_HERE, Options, Reader, TraceSource, chunk_rows, several
+from lrwatch.readers.base import FURTHER, HEAD, NOTHING_HERE, Options, Reader, TraceSource, chunk_rows, rank_in, several
 from lrwatch.trace.model import Item
 
 
@@ -49,9 +49,24 @@ def open_trace(paths: Sequence[str | Path], format: str | None = None, options: 
 def _open(path: str, format: str | None, options: Options) -> TraceSource:
     if path == "-":
         return _StandardInput(format, options)
+    scheme = path.partition("://")[0] if "://" in path else ""
+    for reader in readers().values() if scheme else ():
+        if reader.url is not None and scheme in reader.schemes:
+            return reader.url(path, options)
     head = _head(Path(path), options)
+    if format is None and Path(path).is_dir() and (parts := _parts(Path(path))):
+        each = replace(options, chunk_rows=chunk_rows(options, len(parts)))
+        return several([_open(str(part), None, each) for part in parts])
     reader = readers()[format] if format else _recognised(Path(path), head, options)
     return reader.open(Path(path), options)
+
+
+def _parts(path: Path) -> list[Path]:
+    """The files or folders of the workers in a directory that no reader knows as a whole, by rank: ``rank3.csv``."""
+    if any(reader.detect(path, b"") > 0 for reader in readers().values()):
+        return []
+    found = [(rank, part.name, part) for part in path.iterdir() if (rank := rank_in(part)) is not None]
+    return [part for _, _, part in sorted(found) if part.is_dir() or part.stat().st_size]
 
 
 def _head(path: Path, options: Options) -> bytes:
@@ -74,9 +89,10 @@ def _head(path: Path, options: Options) -> bytes:
 
 
 def _recognised(path: Path, head: bytes, options: Options) -> Reader:
-    scores = {name: reader.detect(path, head) for name, reader in readers().items()}
-    best = max(scores, key=lambda name: scores[name])
-    if scores[best] > 0:
+    best, score = _best(path, head)
+    if score == 0 and len(head) == HEAD and b"\0" not in head:  # a log may begin with much that is no row
+        best, score = _best(path, unpacked(path, options.name(path), FURTHER))
+    if score > 0:
         return readers()[best]
     known = ", ".join(readers())
     if path.is_dir():
@@ -86,6 +102,12 @@ def _recognised(path: Path, head: bytes, options: Options) -> Reader:
     else:
         why = f"is no trace that lrwatch recognises ({known}); say which it is with --from FORMAT"
     raise TraceError(why, source=options.name(path))
+
+
+def _best(path: Path, head: bytes) -> tuple[str, float]:
+    scores = {name: reader.detect(path, head) for name, reader in readers().items()}
+    best = max(scores, key=lambda name: scores[name])
+    return best, scores[best]
 
 
 class _StandardInput:

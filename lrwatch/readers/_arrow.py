@@ -151,5 +151,3 @@ def _exact(column: Any, counts: bool) -> tuple[Array, Array]:
     absent = column.is_null().to_numpy(zero_copy_only=False)
     filled = column.fill_null(0) if column.null_count else column
     return np.asarray(filled.to_numpy(zero_copy_only=False), dtype=np.int64 if counts else np.float64), absent
-
-

@@ -13,8 +13,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-
 from lrwatch.readers._rows import WHOLE, Rows, whole
 from lrwatch.trace.model import Array
 
@@ -45,7 +43,7 @@ class Read:
         first = rows.convention.first(rows.options)
         for name, values in self.values.items():
             if name in ("update", "rank"):
-                if name in missing or len(values) and not _count(values, first if name == "update" else 0):
+                if name in missing or (len(values) and not _count(values, first if name == "update" else 0)):
                     return None
             elif name in WHOLE:
                 values, odd = whole(values)

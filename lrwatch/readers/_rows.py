@@ -70,8 +70,8 @@ class Rows:
                 bad |= absent | (values < (self._first if column == "update" else 0))
             elif column in SOFT:
                 bad, absent = np.zeros_like(bad), absent | bad
-            for i in np.flatnonzero(bad):
-                wrong.setdefault(int(i), f"{theirs.get(column, column)} is {texts[i][:40]!r}")
+            for i in np.flatnonzero(bad).tolist():
+                wrong.setdefault(i, f"{theirs.get(column, column)} is {texts[i][:40]!r}")
             columns[column], missing[column] = values, absent
         if wrong:
             return [], wrong
@@ -96,14 +96,16 @@ class Rows:
         ranks = columns.pop("rank", None)
         signals = [column for column in columns if column.partition("/")[0] in SIGNALS]
         precision = {c: self._precision[c] for c in signals if c in self._precision}
-        most = self.convention.digits or EXACT
+        most, stored = self.convention.digits or EXACT, self._stored
         whole_chunk = Chunk(
             {"update": lines, **columns, "line": lines},
             rank=self.rank,
             world=int(world[-1]) if len(world) else None,
             missing=missing,
             quantum={c: p.quantum for c, p in precision.items()},
-            digits={c: min(precision[c].digits if c in precision else most, self._stored.get(c, most)) for c in signals},
+            digits={
+                c: min(precision[c].digits if c in precision else most, stored.get(c, most)) for c in signals
+            },
             lr_read=self._lr_read,
             source=self.name,
         )

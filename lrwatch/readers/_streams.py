@@ -104,8 +104,8 @@ class _Packed:
                 part = self.unpacker.decompress(data)
             except Exception as e:  # zlib.error, zstandard.ZstdError
                 raise TraceError(
-                    f"is damaged: unpacking stops at byte {self.plain.offset - len(data)} ({e}); unpack what is left of "
-                    "it by hand and verify that",
+                    f"is damaged: unpacking stops at byte {self.plain.offset - len(data)} ({e}); unpack by hand what "
+                    "can be, and verify that",
                     source=self.name,
                 ) from None
             self.left = self.unpacker.unused_data

@@ -28,6 +28,8 @@ MAX_BLOCK: Final = 1 << 22
 MAX_LINE: Final = 1 << 24
 HEAD: Final = 1 << 16
 """Bytes of a file that a reader may look at to recognise it."""
+FURTHER: Final = 1 << 23
+"""The same, when nobody recognised it."""
 
 NOTHING_HERE: Final = (
     "no trace in this directory; give a run directory that has trace/rank00000-seg0000.jsonl, or name the files"

@@ -84,7 +84,7 @@ def update_of(epoch: str, per: int) -> str:
     digits = len(last) < 4 or len(epoch.replace(".", "").lstrip("0")) <= 4  # written short: the rest may be cut off
     near = round(done)
     whole = abs(done - near) <= (unit * per / 2 if digits else 1e-3) + 1e-9
-    return str(near) if whole and (not digits or unit * per < 1) or (done == near and per == 1) else ""
+    return str(near) if (whole and (not digits or unit * per < 1)) or (done == near and per == 1) else ""
 
 
 def _conventions(text: str, options: Options) -> Convention:

@@ -1,4 +1,4 @@
-"""Any log whose lines say what is what: ``step=10 lr=1e-4 loss=2.3``, ``step: 10 | lr: 1e-4``, ``"step": 10, "lr": 1e-4``.
+"""Any log whose lines say what is what: ``step=10 lr=1e-4``, ``step: 10 | lr: 1e-4``, ``"step": 10, "lr": 1e-4``.
 
 A line is a row when it has a step and a learning rate, a loss or a gradient norm, by the names of ``trace.names`` or
 ``--map``. When the rate was read is unknown without ``--lr-read``; steps count from 0 without ``--first-step``.

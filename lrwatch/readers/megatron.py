@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from lrwatch.readers._records import VALIDATION, Row, log_reader
-from lrwatch.readers.base import Convention, Options
+from lrwatch.readers.base import Convention
 
 _LINE = re.compile(r"\biteration\s+(\d+)/\s*\d+\s*\|(.*)")
 _EVAL = re.compile(r"validation loss at iteration (\d+)\b[^|]*\|(.*)")
@@ -30,7 +30,8 @@ def parse(line: str) -> Row | None:
             ("loss", ("lm loss", "loss")),
             ("grad_norm", ("grad norm",)),
         ):
-            row |= {ours: fields[name] for name in names if name in fields}
+            text = next((fields[name] for name in names if name in fields), None)
+            row |= {} if text is None else {ours: text}
         try:
             row["samples"] = str(int(fields["consumed samples"]) - int(fields["global batch size"]))
         except (KeyError, ValueError):

@@ -1,4 +1,4 @@
-"""MLflow's local stores: ``mlruns/EXPERIMENT/RUN/metrics/…`` and ``mlflow.db`` (SQLite); of several runs ``--run`` names one.
+"""MLflow's local stores: ``mlruns/EXPERIMENT/RUN/metrics/…`` and ``mlflow.db``; ``--run`` names one of several runs.
 
 Read as they lie on disk, without MLflow. Steps are what the trainer passed, taken as counted from 0; when the rate was
 read the store does not say (``--lr-read``).
@@ -17,9 +17,7 @@ from lrwatch.readers._scalars import Scalars, items, one_run
 from lrwatch.readers.base import Convention, Options, Reader, TraceSource
 from lrwatch.trace.model import Damage, Item, TraceInfo
 
-CONVENTION = Convention(
-    merge=True, known=("steps of MLflow are taken as counted from 0 (--first-step 1 otherwise)",)
-)
+CONVENTION = Convention(merge=True, known=("steps of MLflow are taken as counted from 0 (--first-step 1 otherwise)",))
 _SQLITE: Final = b"SQLite format 3\0"
 _INFINITE: Final = 1.7976931348623157e308
 """How MLflow stores infinities in a database."""

@@ -1,7 +1,7 @@
 """Parquet files, by pyarrow (``lrwatch[parquet]``): columns by their names as in tables of text.
 
-Nulls are missing values. A rate stored as float32 is compared as one. Steps are taken as counted from 0 and when the rate
-was read is unknown, unless ``lrwatch trace convert`` wrote the file: then it says all that the trace said.
+Nulls are missing values. A rate stored as float32 is compared as one. Steps are taken as counted from 0 and when the
+rate was read is unknown, unless ``lrwatch trace convert`` wrote the file: then it says all that the trace said.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """torchtitan's log: ``step: 10  loss: 8.1234  grad_norm: 1.2345  memory: …``.
 
-Steps count from 1. The lines have no learning rate (torchtitan hands it to TensorBoard or W&B only): what can be checked
-is the loss and the gradient norm.
+Steps count from 1. The lines have no learning rate (torchtitan hands it to TensorBoard or W&B only): what can be
+checked is the loss and the gradient norm.
 """
 
 from __future__ import annotations

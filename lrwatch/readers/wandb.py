@@ -1,8 +1,8 @@
 """Weights & Biases' offline runs: ``wandb/offline-run-…/run-ID.wandb``, or a directory of them.
 
 Needs the package wandb (``lrwatch[wandb]``). Every history record is a row; its step is W&B's own (``_step``, from 0)
-unless a metric such as ``trainer/global_step`` or ``train/global_step`` says it. When the rate was read the file does not
-say (``--lr-read``).
+unless a metric such as ``trainer/global_step`` or ``train/global_step`` says it. When the rate was read the file does
+not say (``--lr-read``).
 """
 
 from __future__ import annotations

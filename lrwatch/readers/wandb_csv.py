@@ -1,8 +1,8 @@
 """What the W&B web page exports: ``"Step","my-run - train/learning_rate","my-run - train/learning_rate__MIN",…``.
 
 One column of values for each run, with its lowest and highest value beside it: a long history is thinned out to about
-1500 points before it is exported, and values are averages then. The step is W&B's own (``_step``), from 0; when the rate
-was read the file does not say. A file of several runs is refused.
+1500 points before it is exported, and values are averages then. The step is W&B's own (``_step``), from 0; when the
+rate was read the file does not say. A file of several runs is refused.
 """
 
 from __future__ import annotations

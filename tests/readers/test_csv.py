@@ -244,8 +244,7 @@ def test_a_rank_column_gives_every_worker_its_own_chunks(tmp_path: Path) -> None
 
 
 def test_rows_without_a_rate_are_missing_values(tmp_path: Path) -> None:
-    """Lightning's CSVLogger writes the rate and the loss in rows of their own."""
-    path = write(tmp_path / "metrics.csv", "epoch,lr-AdamW,step,train_loss\n,0.5,0,\n0,,0,2.5\n,0.25,1,\n0,,1,2.0\n")
+    path = write(tmp_path / "run.csv", "epoch,lr,step,train_loss\n,0.5,0,\n0,,0,2.5\n,0.25,1,\n0,,1,2.0\n")
     (chunk,) = chunks(open_trace([path]))
     assert chunk.present("lr/0").tolist() == [True, False, True, False]
     assert chunk.present("loss").tolist() == [False, True, False, True]
