@@ -127,4 +127,5 @@ def unused_groups(contract: Contract | None, called: Sequence[str]) -> list[str]
     if contract is None:
         return []
     lr = contract.signals.get("lr")
-    return [name for name in (lr.groups if lr else ()) if name.rpartition("/")[2] not in called and name not in called]
+    known = {part for name in called for part in (name, *name.split("/"))}
+    return [name for name in (lr.groups if lr else ()) if name.rpartition("/")[2] not in known and name not in known]

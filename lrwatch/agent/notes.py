@@ -81,6 +81,10 @@ def describe(scheduler: Any) -> dict[str, Any]:
     """``scheduler``: its class · ``recursive``: whether a value is computed from the one before, for torch's own."""
     if scheduler is None:
         return {}
+    if members := getattr(scheduler, "members", None):  # of several optimizers
+        each = [describe(member) for member in members]
+        names = ", ".join(dict.fromkeys(str(d["scheduler"]) for d in each))
+        return {"scheduler": names, "recursive": any(d.get("recursive", True) for d in each)}
     name = type(scheduler).__name__
     if not type(scheduler).__module__.startswith("torch."):
         return {"scheduler": name}

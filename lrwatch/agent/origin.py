@@ -107,6 +107,9 @@ def optimizer_step(optimizer: Any, wait: bool = False) -> int | None:
 
     A count that lives on a device is read only with ``wait``: that waits for the device.
     """
+    if members := getattr(optimizer, "members", None):  # several: turns of the loop, if each stepped in every one
+        each = {optimizer_step(member, wait) for member in members.values()}
+        return each.pop() if len(each) == 1 else None
     torch: Any = sys.modules.get("torch")
     counts: list[int] = []
     tensors = []

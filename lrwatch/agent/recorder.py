@@ -236,7 +236,7 @@ class Recorder(Outgoing):
             )
             return
         if self._device is not None:
-            self._device.untraced(Recorder.before_update, Recorder._read, Recorder._value)
+            self._device.untraced(type(self).before_update, Recorder._read, Recorder._value)
         self._handle = register(self.before_update)
 
     def _start(self) -> None:

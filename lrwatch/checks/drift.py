@@ -137,7 +137,7 @@ class Drift(Check):
         last = max(s for s, _ in column.tracks)
         size = f"{bad.worst / column.peak:.2%} of the peak" if column.peak else f"{bad.worst:.6g}"
         return self.finding(
-            f"group {group} used {track.first_observed:.6g} at step {bad.first} where the contract says "
+            f"group {f'{optimizer}/{group}' if optimizer else group} used {track.first_observed:.6g} at step {bad.first} where the contract says "
             f"{track.first_expected:.6g}; {bad.count} of {track.rows} rows differ, by up to {size}",
             signal=signal,
             optimizer=optimizer,

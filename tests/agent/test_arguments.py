@@ -24,8 +24,8 @@ from tests.agent.helpers import Training
     ("given", "message"),
     [
         (
-            {"optimizer": {}},
-            "watch() needs an optimizer with param_groups, got dict; pass the optimizer itself, e.g. "
+            {"optimizer": "adam"},
+            "watch() needs an optimizer with param_groups, got str; pass the optimizer itself, e.g. "
             "watch(trainer.optimizer)",
         ),
         ({"fail_on": "eror"}, "fail_on='eror': must be one of info, warning, error; did you mean 'error'?"),

@@ -1,0 +1,145 @@
+"""The PromQL that the dashboards share.
+
+A run that has ended exports nothing any more, so what is shown of "now" is the last value within the dashboard's time
+range. Across a restart that would mix the attempts; ``newest`` keeps to the last one. Workers are scraped at different
+moments: they are never compared by the values that they happen to show, only by their own drift, or by values
+that they froze at the same step.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from lrwatch.ops.dashboards.base import Annotation, Variable
+from lrwatch.ops.rules.base import ACTIVE
+
+RUN: Final = 'run_id=~"$run"'
+RANK: Final = 'rank=~"$rank"'
+GROUP: Final = 'group=~"$group"'
+FIRST: Final = 'rank="0"'
+DRIFT: Final = "LR101"
+"""Code of the check that compares the learning rate with the contract."""
+KEY: Final = "run_id, rank, instance"
+"""One process: a restarted worker has another instance."""
+
+_ALERTS: Final = ('alertname=~"Lrwatch.+"', 'alertstate="firing"', 'run_id=~"|$run"')
+
+TO_RUN: Final = "/d/lrwatch-on-call?${__url_time_range}&${datasource:queryparam}&var-run="
+TO_DEBUG: Final = "/d/lrwatch-debug?${__url_time_range}&${datasource:queryparam}&var-run="
+
+
+def of(metric: str, *matchers: str) -> str:
+    """A selector of the chosen runs."""
+    return f"{metric}{{{','.join((RUN, *matchers))}}}"
+
+
+def last(metric: str, *matchers: str) -> str:
+    """The last value within the dashboard's time range."""
+    return f"last_over_time({of(metric, *matchers)}[$__range])"
+
+
+def newest(expr: str, *matchers: str) -> str:
+    """What belongs to the newest attempt of its run; ``matchers`` as in ``expr`` spare reading other workers."""
+    attempt = last("lrwatch_attempt", *matchers)
+    return f"({expr})\nand on ({KEY}) ({attempt} == on (run_id) group_left () max by (run_id) ({attempt}))"
+
+
+def worst_five(metric: str) -> str:
+    """A gauge of the five workers in which it was highest: the same five over the whole panel."""
+    peak = f"max by (run_id, rank) (max_over_time({of(metric)}[$__range] @ end()))"
+    return f"max by (run_id, rank) ({of(metric)})\nand on (run_id, rank) topk(5, {peak})"
+
+
+def broken() -> str:
+    """3 an error or a page · 2 a warning or a ticket · 1 worth knowing · 0 none of it. Nothing: no run is known.
+
+    Every operand has labels of its own, or ``or`` would take only the first; max drops them.
+    """
+    weights = (("error", "critical", 3), ("warning", "warning", 2), ("info", "info", 1))
+    found = [f"{n} * {last('lrwatch_finding_active', severity(s))}" for s, _, n in weights]
+    fired = [f"{n} * max by (alertstate, severity) ({alerts(severity(s))})" for _, s, n in weights]
+    known = f"0 * count by (job) ({last('lrwatch_rank_up', FIRST)})"
+    return "max(\n" + "\nor ".join([newest("\nor ".join(found)), *fired, known]) + "\n)"
+
+
+def going(metric: str) -> str:
+    """Chosen runs that go on now."""
+    return of(metric, f'state=~"{ACTIVE}"')
+
+
+def severity(word: str) -> str:
+    """A matcher."""
+    return f'severity="{word}"'
+
+
+def alerts(*matchers: str) -> str:
+    """Alerts about the chosen runs, or about no run, that fire now."""
+    return f"ALERTS{{{','.join((*_ALERTS, *matchers))}}}"
+
+
+def findings(limit: int) -> str:
+    """First step of every finding that holds, the earliest first; run, worker, code, severity and cause are labels.
+
+    -1 where a finding belongs to no step. Severity and cause may change while a finding lasts, so neither side of a
+    join may have two series: the cause is the one seen last.
+    """
+    key = f"{KEY}, code"
+    active = f"{last('lrwatch_finding_active')} == 1"
+    first = f"({active}) * on ({key}) group_left () {last('lrwatch_finding_first_step')} or ({active}) * 0 - 1"
+    seen = f"max_over_time(timestamp({of('lrwatch_finding_cause_info')})[$__range:])"
+    cause = f"topk by ({key}) (1, {seen})"
+    joined = f"({first}) * on ({key}) group_left (cause) ({cause} * 0 + 1)\nor ({first}) unless on ({key}) ({cause})"
+    return f"bottomk({limit},\nmax by (run_id, rank, code, severity, cause) (\n{newest(joined)}\n))"
+
+
+# -- variables ----------------------------------------------------------------------------------------
+
+EXPERIMENT: Final = Variable(
+    "experiment", "Experiment", "Name in the contract; All shows runs without a contract, too.",
+    "label_values(lrwatch_run_info, experiment)", several=True, every=".*",
+)  # fmt: skip
+# With All the matcher is .*, which also holds where there is no such label: on run_state, of runs without a contract.
+_RUNS: Final = 'label_values({__name__=~"lrwatch_run_(info|state)",experiment=~"$experiment"}, run_id)'
+RUNS: Final = Variable("run", "Run", "Runs seen within the time range.", _RUNS, several=True)
+ONE_RUN: Final = Variable("run", "Run", "The run to look into.", _RUNS)
+WORKER: Final = Variable(
+    "rank", "Rank", "The worker whose values are drawn, beside the worst five.",
+    f"label_values({of('lrwatch_rank_up')}, rank)",
+)  # fmt: skip
+GROUPS: Final = Variable(
+    "group", "Group", "Parameter groups of the optimizer.",
+    f"label_values({of('lrwatch_learning_rate', FIRST)}, group)", several=True, every=".*",
+)  # fmt: skip
+
+# -- annotations --------------------------------------------------------------------------------------
+
+_ATTEMPT: Final = of("lrwatch_attempt", FIRST)
+_STEP: Final = of("lrwatch_step", FIRST)
+
+ANNOTATIONS: Final = (
+    Annotation(
+        "Restarts",
+        f"max by (run_id) ({_ATTEMPT}) > max by (run_id) (max_over_time({_ATTEMPT}[1d] offset 1m))",
+        "Restart", "{{run_id}} was started again", "purple",
+    ),
+    Annotation(
+        "Resumes",
+        f"max by (run_id) ({_STEP}) < max by (run_id) (max_over_time({_STEP}[1d] offset 1m))",
+        "Re-visited steps", "{{run_id}} went back to a checkpoint and has not passed the old position yet", "blue",
+    ),
+    Annotation(
+        "Checkpoints",
+        f"1000 * max by (run_id) ({of('lrwatch_checkpoint_timestamp_seconds', FIRST)})",
+        "Checkpoint", "{{run_id}}", "green", at_value=True,
+    ),
+    Annotation(
+        "Findings",
+        f"max by (run_id, code, severity) ({of('lrwatch_finding_active')}) == 1",
+        "{{code}}", "{{severity}} in {{run_id}}", "red",
+    ),
+)  # fmt: skip
+
+STATE: Final = f"{newest(last('lrwatch_run_state', FIRST), FIRST)} == 1"
+"""The state of each run, as a label."""
+GOING_ON: Final = f'max by (run_id) (lrwatch_run_state{{state=~"{ACTIVE}"}}) == 1'
+"""Runs that go on now, whichever are chosen."""
