@@ -101,13 +101,14 @@ class Meters:
         world: int | None,
         attempt: int,
         contract: Contract | None,
+        signed: bool = False,
         gpu_seconds: float = 0.0,
         linger: float = 0.0,
         monotonic: Callable[[], float] = time.monotonic,
     ):
         catalogue = by_name()
         self._rank, self._world, self._contract = rank, world, contract
-        self.attempt = attempt
+        self.attempt, self._signed = attempt, signed
         self._monotonic, self._begun, self._gpu_seconds = monotonic, monotonic(), gpu_seconds
         self._newest: tuple[int, dict[str, float]] | None = None
         self._origin_known = True
@@ -251,6 +252,7 @@ class Meters:
         put("skipped_steps_total", ((), self._skipped))
         if self._contract is not None:
             put("contract_info", ((self._contract.sha256,), 1))
+            put("contract_signed", ((), self._signed))
         put("rank_up", ((), 1))
         put("attempt", ((), self.attempt))
         put("world_size", ((), self._world))

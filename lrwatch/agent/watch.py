@@ -29,6 +29,7 @@ from lrwatch.agent.rows import Assembler
 from lrwatch.agent.running import Parts, TrainingContractBroken, Watch
 from lrwatch.agent.several import Positions, Several, SeveralRecorder, named
 from lrwatch.agent.worker import Worker
+from lrwatch.contract import signature
 from lrwatch.contract.kept import keep
 from lrwatch.contract.model import Contract
 from lrwatch.engine import Session
@@ -57,6 +58,7 @@ def watch(
     tls: Mapping[str, Any] | None = None,
     linger_s: float = 0.0,
     handle_sigterm: bool = False,
+    contract_key: str | os.PathLike[str] | None = None,
 ) -> Watch:
     """Record what an optimizer uses, judge it while it happens, and serve metrics.
 
@@ -82,15 +84,18 @@ def watch(
         linger_s: seconds that ``close`` waits at most, on rank 0, until every scraper seen has read the final state
             twice. Not for a process that was told to end.
         handle_sigterm: close the watch when SIGTERM ends the process; a handler that there is already is left alone.
+        contract_key: the public keys of who may sign contracts; nothing is watched under one that none of them signed
+            (``lrwatch contract sign``). Default: the file that LRWATCH_CONTRACT_KEY names, if any.
 
     Raises:
-        ContractError: the contract cannot be used.
+        ContractError: the contract cannot be used, or is not signed where that is asked for.
         LrwatchError: no parameter groups, two groups of one name, a run id that is no file name, an unknown severity,
             certificates that are not there.
             Afterwards nothing is raised into the training, but by ``close`` where ``fail_on`` asks for it.
     """
     inner, make, name = _target(optimizer, group_names)
     promised = arguments.promise(contract)
+    signed = signature.required(promised, contract_key) is not None
     least, secured = arguments.severity(fail_on), arguments.tls(tls)
     identity = identify()
     run, directory = name_run(run_id, run_dir, promised.experiment if promised else "run", identity)
@@ -134,6 +139,7 @@ def watch(
         world=identity.world,
         attempt=segment + 1,
         contract=promised,
+        signed=signed,
         gpu_seconds=spent if isinstance(spent, float) else 0.0,
         linger=max(linger_s, 0.0) if identity.rank == 0 else 0.0,
     )
