@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from lrwatch.cli import base
+from lrwatch.cli._ops_dashboards import dashboards
 from lrwatch.cli._ops_gameday import gameday
 from lrwatch.cli._ops_node import node
 from lrwatch.cli._ops_rules import rules
@@ -18,6 +19,7 @@ def ops() -> None:
 
 
 ops.add_command(rules)
+ops.add_command(dashboards)
 ops.add_command(stack)
 ops.add_command(silence)
 ops.add_command(gameday)

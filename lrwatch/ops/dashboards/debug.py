@@ -74,7 +74,7 @@ FOUND: Final = Panel(
 
 RATIO: Final = Panel(
     "timeseries", "Used over expected",
-    "1 where the contract is kept. A constant factor, a staircase or a slope names the bug: see the causes page.",
+    "It is 1 where the contract is kept. A constant factor, a staircase or a slope names the bug: see the causes page.",
     (Query(f"max by (group) ({of('lrwatch_learning_rate', RANK, GROUP)}\n"
            f"/ ({of('lrwatch_learning_rate_expected', RANK, GROUP)} > 0))", "{{group}}"),),
     unit="none", width=12, empty="nothing is expected of this worker: no contract, or its origin is unknown",
@@ -128,8 +128,8 @@ PACE: Final = (
         (Query(f"max by (rank) ({_rate('lrwatch_steps_total', RANK)})", "rank {{rank}}"),), unit="ops", least=0,
     ),
     Panel(
-        "timeseries", "Steps over time", "Newest update of rank 0 and of the selected rank; it goes back when a checkpoint is "
-        "resumed.",
+        "timeseries", "Steps over time",
+        "Newest update of rank 0 and of the selected rank; it goes back when a checkpoint is resumed.",
         (Query(f"max by (rank) ({of('lrwatch_step', FIRST)})", "rank {{rank}}", "dashed"),
          Query(f"max by (rank) ({of('lrwatch_step', RANK)})", "rank {{rank}}, selected")), unit="none",
     ),
