@@ -45,7 +45,10 @@ for module in pkgutil.walk_packages(lrwatch.__path__, "lrwatch.", onerror=lambda
 print(json.dumps(needs))
 """
 
-NEEDS_AN_EXTRA = ("lrwatch.agent.device", "lrwatch.integrations.", "lrwatch.ops.grafana", "lrwatch.trainer")
+NEEDS_AN_EXTRA = (
+    "lrwatch.agent.device", "lrwatch.integrations.", "lrwatch.ops.dashboards.build", "lrwatch.ops.grafana",
+    "lrwatch.trainer",
+)  # fmt: skip
 
 
 def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
