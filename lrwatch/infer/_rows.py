@@ -1,0 +1,131 @@
+"""The learning rates of a trace, one value per update and group, and how exactly each is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrwatch.contract.model import Tolerance
+from lrwatch.curve import EPS
+from lrwatch.errors import TraceError
+from lrwatch.schedules.base import FloatArray
+from lrwatch.tolerance import EXACT_DIGITS, precision
+from lrwatch.trace.model import Chunk, Event, Item, Source
+
+
+@dataclass(frozen=True)
+class Column:
+    """The learning rate of one group.
+
+    Attributes:
+        name: the group's, as contracts look it up. t: updates, increasing, float64[n]; y: values used, float64[n].
+        allowed: how far each may be off, as ``verify`` allows, float64[n]. dtype: float32 where no value needs more.
+        digits: significant digits stored.
+    """
+
+    name: str
+    t: FloatArray
+    y: FloatArray
+    allowed: FloatArray
+    dtype: str
+    digits: int
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What was read: the columns of the lowest rank, and what belongs to them."""
+
+    columns: tuple[Column, ...]
+    rank: int
+    rows: int
+    experiment: str
+    metrics: tuple[str, ...] = ()
+    steps_per_epoch: int | None = None
+    assumed: tuple[str, ...] = ()
+
+
+@dataclass
+class _Parts:
+    t: list[NDArray[np.float64]] = field(default_factory=list)
+    y: list[NDArray[np.float64]] = field(default_factory=list)
+    quantum: float = 0.0
+    digits: int = EXACT_DIGITS
+
+
+def read(source: Source) -> Recorded:
+    """The learning rates of the lowest rank. Of updates that were done again after a rollback the last time counts.
+
+    Raises TraceError: no learning rate in it, or fewer than three updates.
+    """
+    parts: dict[int, dict[str, _Parts]] = {}
+    experiment, metrics, assumed = "", {}, {}
+    for item in source:
+        if isinstance(item, Chunk):
+            _take(item, parts.setdefault(item.rank, {}), assumed)
+        elif isinstance(item, Event):
+            experiment = experiment or str(item.fields.get("experiment") or "")
+            if item.kind == "validation":
+                metrics |= dict.fromkeys(item.fields.get("metrics") or {})
+    name = ", ".join(source.info.paths)
+    kept = {rank: columns for rank, columns in parts.items() if any(c.t for c in columns.values())}
+    if not kept:
+        raise TraceError("has no learning rate in it; name its column with --map lr=COLUMN", source=name)
+    rank = min(kept)
+    found = tuple(_column(group, column) for group, column in kept[rank].items() if column.t)
+    rows = max(len(c.t) for c in found)
+    if rows < 3:
+        raise TraceError(f"has {rows} updates with a learning rate; no schedule shows in so few", source=name)
+    if len(kept) > 1:
+        assumed[f"rank {rank} stands for all {len(kept)} workers; whether they agree, verify says"] = None
+    return Recorded(found, rank, rows, experiment, tuple(metrics), assumed=tuple(assumed))
+
+
+def _take(chunk: Chunk, columns: dict[str, _Parts], assumed: dict[str, None]) -> None:
+    used = np.ones(len(chunk), dtype=bool)
+    if "skipped" in chunk.columns:
+        used = chunk.columns["skipped"] == 0
+    if not chunk.origin_known:
+        assumed[f"segment {chunk.segment} was left out: nobody knows at which update it started"] = None
+        return
+    if chunk.lr_read == "unknown":
+        assumed["the learning rate was taken as read before scheduler.step(); --lr-read says otherwise"] = None
+    for group, values in chunk.signals("lr").items():
+        keep = used & chunk.present(f"lr/{group}") & np.isfinite(values)
+        column = columns.setdefault(group, _Parts())
+        column.t.append(chunk.columns["update"][keep].astype(np.float64) + (chunk.lr_read == "after"))
+        column.y.append(values[keep].astype(np.float64))
+        column.quantum = max(column.quantum, float(chunk.quantum.get(f"lr/{group}", 0.0)))
+        column.digits = min(column.digits, int(chunk.digits.get(f"lr/{group}", EXACT_DIGITS)))
+
+
+def _column(group: str, parts: _Parts) -> Column:
+    t, y = np.concatenate(parts.t), np.concatenate(parts.y)
+    order = np.argsort(t, kind="stable")
+    t, y = t[order], y[order]
+    last = np.append(np.diff(t) > 0, True)
+    t, y = t[last], y[last]
+    dtype = "float32" if parts.digits >= EXACT_DIGITS - 1 and _narrow(y) else "float64"
+    slack = np.full(y.shape, 4.0 * EPS["float32"] if dtype == "float32" else 0.0)
+    kept = precision(float(np.abs(y).max()), Tolerance(), slack=slack, quantum=parts.quantum, digits=parts.digits)
+    floor = np.finfo(np.float64).tiny
+    return Column(group, t, y, np.maximum(kept.allowed(y), floor), dtype, parts.digits)
+
+
+def _narrow(y: FloatArray) -> bool:
+    """Whether every value is a float32 and most could not be, had they been computed in float64."""
+    same = y.astype(np.float32).astype(np.float64) == y
+    odd = np.array([len(repr(v)) > 12 for v in np.unique(y)[:64].tolist()])
+    return bool(same.all() and odd.any())
+
+
+def thinned(column: Column, most: int, keep: Iterable[float] = ()) -> NDArray[np.intp]:
+    """Rows to fit: all, or about ``most`` of them, those near the places in ``keep`` among them."""
+    n = len(column.t)
+    if n <= most:
+        return np.arange(n)
+    near = [np.searchsorted(column.t, place) + k for place in keep for k in (-2, -1, 0, 1, 2)]
+    spread = np.rint(np.linspace(0, n - 1, most)).astype(np.intp)
+    return np.unique(np.concatenate([spread, np.clip(np.array(near, dtype=np.intp), 0, n - 1)]))
