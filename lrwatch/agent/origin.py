@@ -95,7 +95,7 @@ class Locator:
             count = self.counted
         if count is not None:
             return Origin(count, count, "optimizer")
-        if last is not None and last.update >= 0:
+        if last is not None and last.update >= 0 and last.known:
             return Origin(last.update + 1, (last.update if last.attempt is None else last.attempt) + 1, "run_dir")
         if getattr(self.optimizer, "state", None) or self.scheduler_moved:
             return Origin(0, 0, "unknown")

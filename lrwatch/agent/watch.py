@@ -28,6 +28,7 @@ from lrwatch.agent.recorder import Recorder
 from lrwatch.agent.rows import Assembler
 from lrwatch.agent.running import Parts, TrainingContractBroken, Watch
 from lrwatch.agent.several import Positions, Several, SeveralRecorder, named
+from lrwatch.agent.thinning import LARGE, Thinner
 from lrwatch.agent.worker import Worker
 from lrwatch.contract import signature
 from lrwatch.contract.kept import keep
@@ -128,6 +129,12 @@ def watch(
         "accumulate": accumulate,
         "steps_per_epoch": promised.batch.steps_per_epoch if promised else None,
     }
+    writes = promised.recording.ranks if promised else None
+    if writes is None:
+        writes = "changes" if (identity.world or 1) > LARGE else "all"
+    thinned = writes == "changes" and identity.rank != 0
+    if thinned:
+        about["rows"] = "changes"
     segment = 0 if last is None else last.segment + 1
     assembler = Assembler(
         rank=identity.rank, world=identity.world, segment=segment, accumulate=accumulate, about=about
@@ -144,8 +151,7 @@ def watch(
         linger=max(linger_s, 0.0) if identity.rank == 0 else 0.0,
     )
     meters.goal.restore(earlier)
-    silent = promised is not None and promised.recording.ranks == "rank0" and identity.rank != 0
-    writer = None if silent else partial(TraceWriter, directory, identity.rank)
+    writer = None if writes == "rank0" and identity.rank != 0 else partial(TraceWriter, directory, identity.rank)
     worker = Worker(recorder, assembler, Session(promised, live=True), meters, writer, on_finding)
     published = publishing.asked_for(publish)
     announced = None if published else directory
@@ -155,6 +161,7 @@ def watch(
         lambda: worker.snapshot,
         run_id=run, rank=identity.rank, host=host, port=port, run_dir=announced, tls=secured,
     )  # fmt: skip
+    worker.thinner = Thinner() if thinned else None
     where = peers.address()
     if where is not None and identity.world != 1:
         contract_held = str(promised.identity) if promised else None

@@ -18,6 +18,7 @@ from lrwatch.agent.peers import Comparison
 from lrwatch.agent.publish import Publisher
 from lrwatch.agent.recorder import Recorder
 from lrwatch.agent.rows import Assembler, alike, joined
+from lrwatch.agent.thinning import Thinner
 from lrwatch.engine import Newest, Result, Session
 from lrwatch.findings import Finding
 from lrwatch.trace.model import Chunk, Event
@@ -81,6 +82,7 @@ class Worker:
         self.segment: int | None = None
         self.started: int | None = None
         """The first update, None before it and where nobody knows it."""
+        self.thinner: Thinner | None = None
         self.publisher: Publisher | None = None
         self.comparison: Comparison | None = None
         self.first: list[tuple[str, Callable[[], object]]] = []
@@ -191,14 +193,30 @@ class Worker:
             self._feed()
             if item.kind in ("start", "resume"):
                 self._starts(item)
+                self._write_rest()
                 self._write_on(item.segment)
             self._attempt("the agent's worker failed", self.meters.event, item)
             self._judge(item)
         if self._writer is not None:
-            self._attempt("the trace cannot be written", self._writer.write, item)
+            self._write(self._writer, item)
+
+    def _write(self, writer: Writer, item: Chunk | Event) -> None:
+        if isinstance(item, Event):
+            self._write_rest()
+        elif self.thinner is not None:
+            item = self.thinner.take(item)
+        if isinstance(item, Event) or len(item):
+            self._attempt("the trace cannot be written", writer.write, item)
+
+    def _write_rest(self) -> None:
+        rest = self.thinner.rest() if self.thinner is not None else None
+        if rest is not None and self._writer is not None:
+            self._attempt("the trace cannot be written", self._writer.write, rest)
 
     def _starts(self, event: Event) -> None:
         self.origin, self.segment = event.fields["origin"], event.segment
+        if self.thinner is not None:
+            self.thinner.begin()
         if self.origin != "unknown":
             self.started = event.update
         if self.comparison is not None:

@@ -136,8 +136,9 @@ class Drift(Check):
         signal, optimizer, group = split(name)
         last = max(s for s, _ in column.tracks)
         size = f"{bad.worst / column.peak:.2%} of the peak" if column.peak else f"{bad.worst:.6g}"
+        called = f"{optimizer}/{group}" if optimizer else group
         return self.finding(
-            f"group {f'{optimizer}/{group}' if optimizer else group} used {track.first_observed:.6g} at step {bad.first} where the contract says "
+            f"group {called} used {track.first_observed:.6g} at step {bad.first} where the contract says "
             f"{track.first_expected:.6g}; {bad.count} of {track.rows} rows differ, by up to {size}",
             signal=signal,
             optimizer=optimizer,

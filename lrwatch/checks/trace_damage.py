@@ -41,6 +41,7 @@ class Sequence:
     last: int = -1
     last_attempt: int = -1
     last_skipped: int = 0
+    thinned: bool = False
     strides: Counter[int] = field(default_factory=Counter)
     jumps: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Stride → (step it was first seen after, how often)."""
@@ -88,6 +89,7 @@ class TraceDamage(Check):
                 where = int(steps[np.flatnonzero(strides == stride)[0]])
                 seq.jumps[int(stride)] = (where, 0)
             seq.strides[int(stride)] += int(count)
+        seq.thinned = seq.thinned or chunk.thinned
         seq.last = int(steps[-1])
         seq.last_attempt = -1 if attempts is None else int(attempts[-1])
         seq.last_skipped = 0 if skipped is None else int(skipped[-1])
@@ -145,7 +147,7 @@ class TraceDamage(Check):
         holes = {s: seq.strides[s] for s in seq.strides if s > usual}
         # Loggers that write every N steps often start at 1 or end off the grid; a few odd strides are no holes there.
         regular = usual == 1 or sum(holes.values()) * 10 < sum(seq.strides.values())
-        if holes and regular:
+        if holes and regular and not seq.thinned:
             first = min(seq.jumps[s][0] for s in holes if s in seq.jumps)
             lost = sum((s // usual - 1) * n for s, n in holes.items())
             if lost:

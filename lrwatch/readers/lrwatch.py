@@ -60,7 +60,7 @@ class Reading:
         self.told = lr_read
         self.lr_read: LrRead = lr_read or "used"
         self.world: int | None = None
-        self.origin_known = True
+        self.origin_known, self.thinned = True, False
         self.next = 0
 
     def items(self, line: int, data: bytes) -> Iterator[Item]:
@@ -147,6 +147,7 @@ class Reading:
             missing=missing,
             lr_read=self.lr_read,
             origin_known=self.origin_known,
+            thinned=self.thinned,
             source=self.name,
         )
 
@@ -192,6 +193,7 @@ class Reading:
         segment = self.segment if row["event"] == "start" or line == 1 else self.segment + 1
         self.segment = _count(row.get("segment"), segment) or 0
         self.origin_known = row.get("origin") != "unknown"
+        self.thinned = row.get("rows") == "changes"
         if self.told is None:
             said = row.get("lr_read", "used")
             self.lr_read = said if isinstance(said, str) and said in _LR_READ else "unknown"  # type: ignore[assignment]

@@ -55,6 +55,7 @@ class Chunk:
         digits: name → number of significant decimal digits stored (17: all of float64).
         lr_read: when the LR of these rows was read.
         origin_known: False when nobody knows at which update the segment started.
+        thinned: True when rows were left out on purpose, see ``agent.thinning``.
     """
 
     columns: Mapping[str, Array]
@@ -66,6 +67,7 @@ class Chunk:
     digits: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     lr_read: LrRead = "used"
     origin_known: bool = True
+    thinned: bool = False
     source: str = ""
 
     def __len__(self) -> int:

@@ -256,7 +256,8 @@ class Position:
     Attributes:
         update: the last applied update; -1 when there was none. attempt, micro: of the last row, where recorded.
         segment: the newest one that has a file; the next process begins the one after it.
-        known: False when that segment began nobody knows where, so that its updates are counted from a guess.
+        known: False when that segment began nobody knows where, so that its updates are counted from a guess, and when
+            it was cut off and not all of its rows were written.
     """
 
     update: int
@@ -279,7 +280,7 @@ def last_position(run_dir: Path | str, rank: int) -> Position | None:
             row = next(
                 (row for row in _backwards(path) if "event" not in row and _whole(row.get("update")) is not None), {}
             )
-            return Position(update, newest, _whole(row.get("attempt")), _whole(row.get("micro")), _origin_known(path))
+            return Position(update, newest, _whole(row.get("attempt")), _whole(row.get("micro")), _known(path))
     return Position(-1, newest) if found else None
 
 
@@ -291,10 +292,11 @@ def _last_update(path: Path) -> int | None:
     return None
 
 
-def _origin_known(path: Path) -> bool:
+def _known(path: Path) -> bool:
     with path.open("rb") as file:
-        row = _object(file.readline(_TAIL))
-    return row is None or row.get("origin") != "unknown"
+        row = _object(file.readline(_TAIL)) or {}
+    ended = row.get("rows") != "changes" or "event" in next(_backwards(path), {})
+    return row.get("origin") != "unknown" and ended
 
 
 def _whole(value: Any) -> int | None:
