@@ -51,8 +51,12 @@ def work(settings: Settings, contract: Contract, place: Place, make_watch: MakeW
     assert settings.run_dir is not None
     how = behaviour(settings.inject, place.rank, place.world)
     mine = job.build(settings, how.built_from(contract), place)
+    for deed in how.once_built:
+        deed(mine, contract)
     folder = checkpoint.newest(settings.run_dir) if settings.resume else None
     seen = checkpoint.restore(folder, mine, place, contract, how.restores_scheduler) if folder else None
+    for deed in how.once_resumed if folder else ():
+        deed(mine, contract)
     with listening() as stop:
         watch = make_watch(
             mine.optimizer,
@@ -145,6 +149,8 @@ class Loop:
         loss = loss / j.accumulate
         if j.counters.update == self.behaviour.nan_at:
             loss = loss * math.nan
+        if self.behaviour.overflows(j.counters.attempt):
+            loss = loss * math.inf
         j.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         j.window_loss += loss.detach()
 
@@ -161,7 +167,9 @@ class Loop:
         j.optimizer.zero_grad(set_to_none=True)
         j.counters.attempt += 1
         j.counters.update += applied
-        if (applied or not self._counts_applied) and not self._on_metric:
+        if self.behaviour.saves_first and j.counters.update % self.settings.checkpoint_every == 0:
+            self._save()
+        if (applied or self.behaviour.steps_on_skips or not self._counts_applied) and not self._on_metric:
             self._step_scheduler(self.behaviour.scheduler_steps(update))
         before = j.batches.position - j.accumulate  # micro-batches of this worker before this update
         samples = before * j.batches.size * self.place.world
@@ -201,7 +209,8 @@ class Loop:
                 right += float((logits.argmax(-1).cpu() == targets).sum())
                 count += targets.numel()
         j.module.train()
-        loss, right, count = self.place.total(loss, right, count)
+        if not self.behaviour.local_metric:
+            loss, right, count = self.place.total(loss, right, count)
         metrics = {"val_loss": loss / count, "val_accuracy": right / count}
         self.watch.event("validation", metrics=metrics)
         if self._on_metric:

@@ -34,7 +34,8 @@ def local_metric(case: Case) -> Iterator[Hypothesis]:
         expected = case.curve.at(rows.t)
         with np.errstate(divide="ignore", invalid="ignore"):
             n = np.round(np.log(rows.observed / expected) / np.log(factor))
-        return np.where(np.isfinite(n), n, 0.0)
+        result: FloatArray = np.where(np.isfinite(n), n, 0.0)
+        return result
 
     n = levels(case.rows)
     if n.any() and np.count_nonzero(np.diff(n)) <= max(len(n) / STEPS_PER_CHANGE, 2.0):
