@@ -44,9 +44,9 @@ FINDINGS: Final = Panel(
 
 ALERTS: Final = Panel(
     "table", "Alerts that fire",
-    "What Prometheus fires now about the chosen runs; the name leads to the runbook. Findings have alerts, too, "
-    "LrwatchFinding…; the others are about runs and workers that cannot speak for themselves any more.",
-    (Query(f"max by (run_id, alertname, severity, code) ({promql.alerts()})"),), width=12, height=7,
+    "What Prometheus fires now about the chosen runs, and about no run; the name leads to the runbook. "
+    "LrwatchFinding… are the findings; the others are about runs and workers that cannot speak for themselves any more.",
+    (Query(f"max by (run_id, alertname, severity, code) ({promql.alerts(promql.RUN_OR_NONE)})"),), width=12, height=7,
     empty="nothing fires",
     columns=(
         Column("run_id", "Run", link=TO_RUN),

@@ -14,6 +14,7 @@ from lrwatch.ops.dashboards.base import Annotation, Variable
 from lrwatch.ops.rules.base import ACTIVE
 
 RUN: Final = 'run_id=~"$run"'
+RUN_OR_NONE: Final = 'run_id=~"|$run"'
 RANK: Final = 'rank=~"$rank"'
 GROUP: Final = 'group=~"$group"'
 FIRST: Final = 'rank="0"'
@@ -22,7 +23,7 @@ DRIFT: Final = "LR101"
 KEY: Final = "run_id, rank, instance"
 """One process: a restarted worker has another instance."""
 
-_ALERTS: Final = ('alertname=~"Lrwatch.+"', 'alertstate="firing"', 'run_id=~"|$run"')
+_ALERTS: Final = ('alertname=~"Lrwatch.+"', 'alertstate="firing"', 'severity!="none"')
 
 TO_RUN: Final = "/d/lrwatch-on-call?${__url_time_range}&${datasource:queryparam}&var-run="
 TO_DEBUG: Final = "/d/lrwatch-debug?${__url_time_range}&${datasource:queryparam}&var-run="
@@ -41,7 +42,7 @@ def last(metric: str, *matchers: str) -> str:
 def newest(expr: str, *matchers: str) -> str:
     """What belongs to the newest attempt of its run; ``matchers`` as in ``expr`` spare reading other workers."""
     attempt = last("lrwatch_attempt", *matchers)
-    return f"({expr})\nand on ({KEY}) ({attempt} == on (run_id) group_left () max by (run_id) ({attempt}))"
+    return f"(({expr})\nand on ({KEY}) ({attempt} == on (run_id) group_left () max by (run_id) ({attempt})))"
 
 
 def worst_five(metric: str) -> str:
@@ -57,7 +58,7 @@ def broken() -> str:
     """
     weights = (("error", "critical", 3), ("warning", "warning", 2), ("info", "info", 1))
     found = [f"{n} * {last('lrwatch_finding_active', severity(s))}" for s, _, n in weights]
-    fired = [f"{n} * max by (alertstate, severity) ({alerts(severity(s))})" for _, s, n in weights]
+    fired = [f"{n} * max by (alertstate, severity) ({alerts(RUN, severity(s))})" for _, s, n in weights]
     known = f"0 * count by (job) ({last('lrwatch_rank_up', FIRST)})"
     return "max(\n" + "\nor ".join([newest("\nor ".join(found)), *fired, known]) + "\n)"
 
@@ -73,7 +74,7 @@ def severity(word: str) -> str:
 
 
 def alerts(*matchers: str) -> str:
-    """Alerts about the chosen runs, or about no run, that fire now."""
+    """Alerts that fire now; not the heartbeat, which always does."""
     return f"ALERTS{{{','.join((*_ALERTS, *matchers))}}}"
 
 
