@@ -59,7 +59,7 @@ class Training(threading.Thread):
                 optimizer.step()
                 watch.step(loss=1.0 + 1.0 / (1 + t), grad_norm=1.0 + 0.1 * math.sin(t))
                 if t % 100 == 99:
-                    watch.event("validation", val_loss=1.0)
+                    watch.event("validation", val_loss=1.0 + 1.0 / (1 + t))
                     watch.event("checkpoint", scheduler_state=True)
                 if self.enough.wait(0.01):
                     watch.close("stopped")

@@ -21,8 +21,8 @@ def _newest(metric: str) -> str:
 IDENTITY: Final = (
     Panel(
         "stat", "State",
-        "The last state of the newest attempt that was scraped within the time range. Who ends before it is scraped again "
-        "(watch(linger_s=…) waits) stays at running: see the last step.",
+        "The last state of the newest attempt that was scraped within the time range. Who ends before it is scraped "
+        "again (watch(linger_s=…) waits) stays at running: see the last step.",
         (Query(f"max by (state) ({promql.STATE})", "{{state}}"),), unit="none", width=3, height=4, names="only",
         empty="no such run in this time range",
     ),

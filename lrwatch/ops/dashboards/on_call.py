@@ -45,7 +45,7 @@ FINDINGS: Final = Panel(
 ALERTS: Final = Panel(
     "table", "Alerts that fire",
     "What Prometheus fires now about the chosen runs, and about no run; the name leads to the runbook. "
-    "LrwatchFinding… are the findings; the others are about runs and workers that cannot speak for themselves any more.",
+    "LrwatchFinding… are the findings; the others are about runs and workers that cannot speak for themselves.",
     (Query(f"max by (run_id, alertname, severity, code) ({promql.alerts(promql.RUN_OR_NONE)})"),), width=12, height=7,
     empty="nothing fires",
     columns=(
