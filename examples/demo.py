@@ -13,12 +13,14 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from lrwatch.agent import node
 from lrwatch.errors import LrwatchError
 from lrwatch.ops import programs
 from lrwatch.ops.stack import Settings, Stack
@@ -90,25 +92,23 @@ def started(where: Path, ending: ExitStack) -> Stack | None:
 
 
 def train(run_dir: Path, ending: ExitStack, stack: Stack | None, *more: object) -> None:
-    """One training; with a stack, a sidecar shows its metrics, also for some minutes after its end."""
+    """One training; with a stack, its metrics are served from here, so that they outlive it by some minutes."""
     if stack is not None:
-        ending.enter_context(sidecar(run_dir))
+        ending.enter_context(served(run_dir))
         os.environ["LRWATCH_PUBLISH"] = "1"
     run("train", "--contract", CONTRACT, "--workers", WORKERS, "--run-dir", run_dir, *more)
 
 
 @contextmanager
-def sidecar(run_dir: Path) -> Iterator[None]:
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with (run_dir / "sidecar.log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "lrwatch", "ops", "node", str(run_dir), "--port", "0"], stdout=log, stderr=log
-        )
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait()
+def served(run_dir: Path) -> Iterator[None]:
+    """What the sidecar `lrwatch ops node` does."""
+    with node.server(node.Node(run_dir), "127.0.0.1", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        node.write_target(run_dir, f"127.0.0.1:{server.server_port}")
+        try:
+            yield
+        finally:
+            server.shutdown()
 
 
 def paged(stack: Stack, broken: Path, healthy: Path) -> bool:
@@ -167,4 +167,7 @@ def say(*lines: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
