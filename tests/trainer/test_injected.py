@@ -23,7 +23,7 @@ COSINE = [{"linear": {"from": "10%", "for": 6}}, {"cosine": {"to": "10%", "until
 STABLE = {"warmup_stable_decay": {"warmup": 6, "decay": 12, "until": "horizon"}}
 """Without a class in torch."""
 GROUPS = {"decay": {"scale": 3}, "no_decay": {}}
-PLATEAU = {"plateau": {"metric": "val_loss", "factor": 0.5, "patience": 0, "threshold": 0.5}}
+PLATEAU = {"plateau": {"metric": "val_loss", "factor": 0.5, "patience": 0, "threshold": 0.005}}
 
 
 @pytest.fixture(autouse=True)
@@ -40,8 +40,9 @@ def caught(train: Train, contract: Callable[..., Path], tmp_path: Path) -> Calla
     def caught(
         fault: str, schedule: Any = COSINE, *, workers: int = 1, resume: bool = False, **options: Any
     ) -> list[Finding]:
-        lr = {"base": 0.002, "schedule": schedule, **options.pop("lr", {})}
-        path = contract(clock={"horizon": T}, batch={"accumulate": 2}, lr=lr)
+        lr = {"base": options.pop("base", 0.002), "schedule": schedule, **options.pop("lr", {})}
+        batch = {"accumulate": options.pop("accumulate", 2)}
+        path = contract(clock={"horizon": options.pop("updates", T)}, batch=batch, lr=lr)
         told = {"path": path, "workers": workers, "validate_every": 5, "checkpoint_every": 4, **options}
         both = (fault,) if fault.startswith("saved") else ()
         if resume:
@@ -87,7 +88,12 @@ TOGETHER = [
     ("rank_offset:rank=1,offset=-2", LINES, "rank_offset", {}),
     ("rank_base:rank=1,factor=2", LINES, "rank_factor", {}),
     ("rank_pace:rank=1,steps=2", LINES, "rank_progress", {}),
-    ("local_metric", PLATEAU, "rank_local_metric", {}),
+    (
+        "local_metric",
+        PLATEAU,
+        "rank_local_metric",
+        {"validate_every": 2, "updates": 40, "accumulate": 1, "base": 0.003},
+    ),
 ]
 OTHERS = {"nan_loss", "steps_on_skips", "group_scale_lost", "groups_swapped"}
 

@@ -1,6 +1,6 @@
 """What one worker does that the others do not, and a value that should follow the learning rate and does not.
 
-rank_local_metric  O_i(t) = factor^n·E(t), n whole and seldom changing: a plateau schedule on a metric of its own
+rank_local_metric  O_i(t) = factor^n·E(t), n whole, O going down only: a plateau schedule on a metric of its own
 rank_progress      O_i(t) = E(τ_i(t)), τ the worker's own progress: recorded, or found by looking O up on the curve
 companion_broken   w(t) stays at one value
 """
@@ -15,9 +15,6 @@ from lrwatch.curve import Curve
 from lrwatch.diagnosis.case import Case, Hypothesis, Rows
 from lrwatch.diagnosis.transforms.base import Transform, at_position
 from lrwatch.schedules.base import FloatArray
-
-STEPS_PER_CHANGE = 8
-"""A plateau schedule waits for its patience, so its level changes at most once in so many rows."""
 
 PACE = 0.5
 """Progress of a worker that runs between half and one and a half times the pace of the promise."""
@@ -38,7 +35,8 @@ def local_metric(case: Case) -> Iterator[Hypothesis]:
         return result
 
     n = levels(case.rows)
-    if n.any() and np.count_nonzero(np.diff(n)) <= max(len(n) / STEPS_PER_CHANGE, 2.0):
+    falls = np.diff(case.rows.observed)
+    if n.any() and np.all(falls <= 0.0) and 2 * np.count_nonzero(falls) <= len(n):  # a plateau schedule goes down only
         params = {"factor": factor, "most": int(np.max(np.abs(n)))}
         yield Hypothesis("rank_local_metric", params, lambda rows: case.curve.at(rows.t) * factor ** levels(rows))
 
