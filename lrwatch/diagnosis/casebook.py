@@ -91,7 +91,7 @@ class Casebook:
             return None
         seen, known = self._diagnoses.get(question.key, (0, None))
         if known is None or (
-            sketch.seen >= seen * PATIENCE and not _holds(known, Rows.of(_finite(sketch)), question.column)
+            sketch.seen >= seen * PATIENCE and not _holds(known, _rows(_finite(sketch), curves[source]), question.column)
         ):
             known = self._fresh(question, sketch, curves, source, facts, place)
             self._diagnoses[question.key] = (sketch.seen, known)
@@ -110,7 +110,7 @@ class Casebook:
         bad = np.flatnonzero(kept[:, FIELDS.index("update")] >= question.first_step)
         case = Case(
             curves[source],
-            Rows.of(kept),
+            _rows(kept, curves[source]),
             float(kept[bad[0], FIELDS.index("t")]) if len(bad) else 0.0,
             facts,
             siblings={name.partition("/")[2]: c for name, c in curves.items() if _same_signal(name, source)},
@@ -176,6 +176,12 @@ def _doubting(found: Diagnosis, question: Question) -> Diagnosis:
 
 def _same_signal(name: str, source: str) -> bool:
     return name != source and name.partition("/")[0] == source.partition("/")[0]
+
+
+def _rows(kept: FloatArray, curve: Curve) -> Rows:
+    """The kept rows; a plateau scheduler's own count is of validations, which is no position on the clock."""
+    rows = Rows.of(kept)
+    return replace(rows, sched=np.full(len(rows), np.nan)) if curve.stateful else rows
 
 
 def _finite(sketch: Sketch) -> FloatArray:
