@@ -154,6 +154,12 @@ def split(column: str) -> tuple[str, str | None, str | None]:
     return signal, optimizer or None, group or None
 
 
+def located(chunk: Chunk, row: int | np.integer[Any]) -> tuple[str, int | None]:
+    """File and line of a row; no line where the source has none."""
+    lines = chunk.columns.get("line")
+    return chunk.source, None if lines is None or not chunk.present("line")[row] else int(lines[row])
+
+
 @dataclass
 class Span:
     """First and last row of a repeated symptom, and how often it was seen."""

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrwatch.checks.base import Batch, Check, Context, Span, best, conventions, split
+from lrwatch.checks.base import Batch, Check, Context, Span, best, conventions, located, split
 from lrwatch.findings import Finding
 from lrwatch.schedules.base import FloatArray
 
@@ -45,20 +45,24 @@ class Track:
     last_step: int = -1
     first_observed: float = 0.0
     first_expected: float = 0.0
+    place: tuple[str, int | None] = ("", None)
+    """File and line of the first wrong row, where the source has lines."""
 
-    def take(self, steps: NDArray[Any], observed: FloatArray, expected: FloatArray, wrong: NDArray[np.bool_]) -> None:
-        """Take in rows: their updates, values, expectations, and bool[n] which are out of tolerance."""
+    def take(self, steps: NDArray[Any], observed: FloatArray, expected: FloatArray, wrong: NDArray[np.bool_]) -> bool:
+        """Take in rows: their updates, values, expectations, and bool[n] which are out of tolerance. True: the first
+        wrong one of all is among them."""
         self.rows += len(steps)
         self.last_step = int(steps[-1])
         where = np.flatnonzero(wrong)
         if not len(where):
-            return
+            return False
         size = np.abs(observed - expected)[where]
         if self.bad is None:
             self.bad = Span.of(steps[where], size)
             self.first_observed, self.first_expected = float(observed[where[0]]), float(expected[where[0]])
-        else:
-            self.bad.extend(steps[where], size)
+            return True
+        self.bad.extend(steps[where], size)
+        return False
 
 
 @dataclass
@@ -120,7 +124,8 @@ class Drift(Check):
         observed = chunk.columns[name][rows]
         wrong = np.abs(observed - expected[rows]) > batch.precision[name].allowed(expected)[rows]
         track = column.tracks.setdefault((chunk.segment, shift), Track())
-        track.take(chunk.columns["update"][rows], observed, expected[rows], wrong)
+        if track.take(chunk.columns["update"][rows], observed, expected[rows], wrong):
+            track.place = located(chunk, np.arange(len(chunk))[rows][np.argmax(wrong)])
 
     def findings(self) -> list[Finding]:
         return [
@@ -154,6 +159,8 @@ class Drift(Check):
                 "worst": bad.worst,
                 "worst_step": bad.worst_at,
                 "shifts": column.shifts(),
+                "file": track.place[0],
+                "line": track.place[1],
             },
         )
 

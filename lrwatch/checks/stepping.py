@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lrwatch.checks.base import Batch, Check, Context, Span, best, conventions
+from lrwatch.checks.base import Batch, Check, Context, Span, best, conventions, located
 from lrwatch.findings import Finding
 
 
@@ -38,6 +38,7 @@ class Track:
     bad: Span | None = None
     seen: int = 0
     due: int = 0
+    place: tuple[str, int | None] = ("", None)
 
 
 class Stepping(Check):
@@ -88,6 +89,7 @@ class Stepping(Check):
                 track.bad.extend(steps[wrong], size)
             else:
                 track.bad = Span.of(steps[wrong], size)
+                track.place = located(chunk, np.flatnonzero(rows)[wrong[0]])
                 track.seen, track.due = int(seen[wrong[0]]), int(due[wrong[0]] + shift)
 
     def findings(self) -> list[Finding]:
@@ -103,7 +105,12 @@ class Stepping(Check):
                 first_step=track.bad.first,
                 last_step=track.bad.last,
                 state="active" if track.bad.last == track.last and segment == newest else "resolved",
-                details={"column": "sched", "segment": segment},
+                details={
+                    "column": "sched",
+                    "segment": segment,
+                    "file": track.place[0],
+                    "line": track.place[1],
+                },
             )
             for (segment, shift), track in self.tracks.items()
             if track.bad is not None and shift == best(wrong)[0]

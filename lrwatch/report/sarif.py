@@ -96,8 +96,8 @@ def _result(f: Finding, report: Report, slugs: list[str]) -> dict[str, Any]:
         "locations": [
             {
                 "physicalLocation": {
-                    "artifactLocation": {"uri": uri(_path(f, report.info.paths))},
-                    "region": {"startLine": 1},
+                    "artifactLocation": {"uri": uri(f.details.get("file") or _path(f, report.info.paths))},
+                    **({"region": {"startLine": line}} if (line := f.details.get("line")) is not None else {}),
                 },
                 "logicalLocations": [{"fullyQualifiedName": " · ".join(where(f)) or f.slug}],
             }

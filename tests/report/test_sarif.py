@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lrwatch import __version__
 from lrwatch.checks import checks
+from lrwatch.contract import from_document
 from lrwatch.findings import Finding, Severity
+from lrwatch.readers import open_trace
 from lrwatch.report import render
 from lrwatch.report.base import Look
 from lrwatch.report.sarif import uri
 from lrwatch.result import CheckRun
 from lrwatch.trace.model import TraceInfo
+from lrwatch.verify import verify
 from tests.report.conftest import Make
 
 LEVELS = {"none", "note", "warning", "error"}
@@ -39,7 +43,7 @@ def run(text: str) -> Any:
         assert ids[result["ruleIndex"]] == result["ruleId"]
         for location in result["locations"]:
             place = location["physicalLocation"]
-            assert place["region"]["startLine"] >= 1
+            assert place.get("region", {"startLine": 1})["startLine"] >= 1
             assert not set(place["artifactLocation"]["uri"]) & set(' <>"{}|\\^`')
         assert all(isinstance(v, str) for v in result["partialFingerprints"].values())
     for invocation in found["invocations"]:
@@ -128,3 +132,14 @@ def test_ascii_where_nothing_else_can_be_shown(report: Make, drift: Finding) -> 
     text = render("sarif", report(findings=(drift,)), Look(unicode=False))
     assert text.isascii()
     assert "ranks 0–3" in run(text)["results"][0]["locations"][0]["logicalLocations"][0]["fullyQualifiedName"]
+
+
+def test_a_drift_points_at_its_first_wrong_row(tmp_path: Path) -> None:
+    contract = from_document(
+        {"lrwatch": 1, "experiment": "x", "clock": {"horizon": 100}, "lr": {"base": 1.0, "schedule": "constant"}}
+    )
+    trace = tmp_path / "log.csv"
+    trace.write_text("step,lr\n0,1.0\n1,1.0\n2,0.5\n3,0.5\n")
+    found = run(render("sarif", verify(contract, open_trace([trace])), Look()))
+    place = next(r for r in found["results"] if r["ruleId"] == "LR101")["locations"][0]["physicalLocation"]
+    assert place == {"artifactLocation": {"uri": f"file://{trace}"}, "region": {"startLine": 4}}
