@@ -115,6 +115,7 @@ class Meters:
         self._loss: float | None = None
         self._norm: float | None = None
         self._ts: float | None = None
+        self._at: tuple[int, int] | None = None
         self._steps = self._skipped = self._ooms = 0
         self._nonfinite = dict.fromkeys(("loss", "grad_norm", "lr"), 0)
         self._sync: dict[int, tuple[int, float]] = {}
@@ -139,11 +140,12 @@ class Meters:
         self.phases.moved()
         self._origin_known = chunk.origin_known
         applied = ~(chunk.columns["skipped"] == 1) if chunk.has("skipped") else np.ones(len(chunk), dtype=bool)
-        self._steps += int(applied.sum())
+        strides = self._strides(chunk)
+        self._steps += int(strides[applied].sum())
         self._skipped += int((~applied).sum())
         lrs = chunk.signals("lr")
         self._count_nonfinite(chunk, lrs)
-        self._times(chunk)
+        self._times(chunk, strides)
         self._gradients(chunk)
         if chunk.has("loss"):
             self._loss = _last(chunk, "loss", self._loss)
@@ -166,11 +168,22 @@ class Meters:
             bad = [~np.isfinite(v) & chunk.present(f"lr/{g}") for g, v in lrs.items()]
             self._nonfinite["lr"] += int(np.logical_or.reduce(bad).sum())
 
-    def _times(self, chunk: Chunk) -> None:
+    def _strides(self, chunk: Chunk) -> Any:
+        """int64[n], updates from the row before to each row: a log may have every tenth only."""
+        updates = chunk.columns["update"]
+        goes_on = self._at is not None and self._at[0] == chunk.segment
+        before = self._at[1] if self._at is not None and goes_on else int(updates[0]) - 1
+        self._at = chunk.segment, int(updates[-1])
+        return np.maximum(np.diff(updates, prepend=before), 1)
+
+    def _times(self, chunk: Chunk, strides: Any) -> None:
+        if not chunk.has("ts"):  # a log that nobody saw being written
+            return
         ts = chunk.columns["ts"]
         seconds = np.diff(ts if self._ts is None else np.concatenate([[self._ts], ts]))
+        seconds = seconds / strides[len(strides) - len(seconds) :]
         self._seconds.observe(seconds[seconds >= 0])  # the system's clock may be set back
-        self._ts = float(ts[-1])
+        self._ts = _last(chunk, "ts", self._ts)
 
     def _gradients(self, chunk: Chunk) -> None:
         if not chunk.has("grad_norm"):

@@ -137,13 +137,13 @@ def _told(chunk: Chunk) -> tuple[object, ...]:
 
 
 def joined(chunks: Sequence[Chunk]) -> Chunk:
-    """Chunks that are ``alike``, in one."""
+    """Chunks that are ``alike``, in one; how precisely values are known is best known by the last."""
     if len(chunks) == 1:
         return chunks[0]
     columns = {name: np.concatenate([c.columns[name] for c in chunks]) for name in chunks[0].columns}
     partly = {name for c in chunks for name in c.missing}
     missing = {name: np.concatenate([~c.present(name) for c in chunks]) for name in sorted(partly)}
-    return replace(chunks[0], columns=columns, missing=missing)
+    return replace(chunks[-1], columns=columns, missing=missing)
 
 
 def _is_number(value: Any, dtype: type[np.int64] | type[np.float64]) -> bool:

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
 from lrwatch.agent.announce import Announcer, say
 from lrwatch.agent.meters import Meters, Snapshot
 from lrwatch.agent.peers import Comparison
 from lrwatch.agent.publish import Publisher
-from lrwatch.agent.recorder import Recorder
-from lrwatch.agent.rows import Assembler, alike, joined
+from lrwatch.agent.rows import alike, joined
 from lrwatch.agent.thinning import Thinner
 from lrwatch.engine import Newest, Result, Session
 from lrwatch.findings import Finding
-from lrwatch.trace.model import Chunk, Event
+from lrwatch.trace.model import Chunk, Damage, Event, Item
 
 PERIOD: Final = (0.2, 0.8)
 """Seconds between turns: the longer, the more a turn takes; what is recorded is on disk within a second."""
@@ -45,6 +44,26 @@ class Writer(Protocol):
     def abandon(self) -> None: ...
 
 
+class Rows(Protocol):
+    """Where rows come from: a recorder in the training loop, or what follows a log."""
+
+    ring: deque[Any]
+    notices: deque[str]
+    errors: int
+    dropped: int
+    memory: tuple[int, int] | None
+
+    def ask_memory(self) -> None: ...
+
+
+class Maker(Protocol):
+    """Makes what the ring holds into items of a trace."""
+
+    rank: int
+
+    def take(self, items: Iterable[Any]) -> Iterable[Item]: ...
+
+
 class Worker:
     """Drives a live session.
 
@@ -56,8 +75,8 @@ class Worker:
 
     def __init__(
         self,
-        recorder: Recorder,
-        assembler: Assembler,
+        recorder: Rows,
+        assembler: Maker,
         session: Session,
         meters: Meters,
         writer: Callable[[int], Writer] | None,
@@ -180,7 +199,7 @@ class Worker:
         self._announcer.take(self.findings)
         self._publish()
 
-    def _item(self, item: Chunk | Event) -> None:
+    def _item(self, item: Item) -> None:
         if isinstance(item, Chunk):
             self.rows += len(item)
             self.last_update = int(item.columns["update"][-1])
@@ -189,6 +208,10 @@ class Worker:
             if self._held and not alike(self._held[0], item):
                 self._feed()
             self._held.append(item)
+        elif isinstance(item, Damage):
+            self._feed()
+            self._judge(item)
+            return
         else:
             self._feed()
             if item.kind in ("start", "resume"):
@@ -231,7 +254,7 @@ class Worker:
             self._judge(chunk)
             self._next_feed = time.monotonic() + min((time.thread_time() - began) / SHARE, JUDGED)
 
-    def _judge(self, item: Chunk | Event) -> None:
+    def _judge(self, item: Item) -> None:
         self._attempt("the engine failed", self._session.feed, item)
         self._fed = True
 
