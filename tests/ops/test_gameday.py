@@ -27,7 +27,8 @@ SOON = ("healthy", "nan", "killed-worker", "out-of-memory")
 @pytest.mark.torchrun
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
-    "names", [SOON, pytest.param(tuple(SCENARIOS), marks=pytest.mark.long)], ids=["some", "all"]
+    "names", [SOON, pytest.param(tuple(SCENARIOS), marks=[pytest.mark.long, pytest.mark.timeout(1200)])],
+    ids=["some", "all"],
 )
 def test_what_goes_wrong_is_heard_by_the_right_one_and_resolves(
     tool: Callable[[str], str], tmp_path: Path, names: tuple[str, ...]
