@@ -48,7 +48,11 @@ class Held:
 class Outgoing:
     """The ring, the counters, and the queue of what waits."""
 
-    __slots__ = ("_capacity", "_odd", "_queue", "attempt", "dropped", "lag", "limit", "ring")
+    # What every update touches, the recorder's part of it too, lies side by side: caches are cold in a training step.
+    __slots__ = (
+        "_capacity", "_odd", "_open", "_position", "_queue", "_sched", "_simple", "_unusual", "attempt", "dropped",
+        "lag", "limit", "micros", "ring",
+    )  # fmt: skip
 
     def __init__(self, capacity: int = CAPACITY):
         self.ring: deque[Item] = deque()

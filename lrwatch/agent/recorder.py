@@ -51,9 +51,8 @@ class Recorder(Outgoing):
     # Slots, because an object with more than thirty attributes loses the interpreter's fast way to them.
     __slots__ = (
         "_after", "_asked", "_companions", "_cuda", "_device", "_early", "_found_inf", "_fused", "_handle",
-        "_idle", "_idle_said", "_locate", "_name", "_open", "_optimizer", "_patience", "_position", "_scaler",
-        "_sched", "_scheduler", "_simple", "_tensor", "_unusual", "_width", "closed", "errors", "memory", "micros",
-        "notices", "started",
+        "_idle", "_idle_said", "_locate", "_name", "_optimizer", "_patience", "_scaler", "_scheduler", "_tensor",
+        "_width", "closed", "errors", "memory", "notices", "started",
     )  # fmt: skip
 
     def __init__(
