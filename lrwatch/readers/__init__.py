@@ -10,6 +10,7 @@ import shutil
 import stat
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from typing import Any
 
 from lrwatch.errors import TraceError, did_you_mean
 from lrwatch.plugins import load
+from lrwatch.readers import _fast
+from lrwatch.readers._ahead import Ahead
 from lrwatch.readers._streams import unpacked
 from lrwatch.readers.base import FURTHER, HEAD, NOTHING_HERE, Options, Reader, TraceSource, chunk_rows, rank_in, several
 from lrwatch.trace.model import Item
@@ -43,7 +46,14 @@ def open_trace(paths: Sequence[str | Path], format: str | None = None, options: 
         raise TraceError(f"unknown format {format!r}{did_you_mean(format, readers())}", source="--from")
     if len(paths) > 1:
         options = replace(options, chunk_rows=chunk_rows(options, len(paths)))
-    return several([_open(str(path), format, options) for path in paths])
+    source = several([_open(str(path), format, options) for path in paths])
+    return Ahead(source) if _fast.USED and _large(paths) else source
+
+
+def _large(paths: Sequence[str | Path]) -> bool:
+    """Whether there is so much to read that a second thread is worth its start."""
+    sizes = (path.stat().st_size for path in map(Path, paths) if path.is_file())
+    return sum(sizes) > 1 << 22
 
 
 def _open(path: str, format: str | None, options: Options) -> TraceSource:
@@ -117,6 +127,7 @@ class _StandardInput:
 
     def __init__(self, format: str | None, options: Options):
         self._file: Any = tempfile.NamedTemporaryFile(prefix="lrwatch-")  # noqa: SIM115  # lives as long as the source
+        weakref.finalize(self, self._file.close)
         shutil.copyfileobj(sys.stdin.buffer, self._file)
         self._file.flush()
         self._source = _open(self._file.name, format, replace(options, label=options.label or "stdin"))

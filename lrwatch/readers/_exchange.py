@@ -7,7 +7,7 @@ event    empty: a row of the trace · the kind of an event, whose content is the
          ``about``: what ``fields`` says holds for the rows of this rank and segment from here on
 ======== ==========================================================================================================
 
-``about`` has ``lr_read``, ``origin_known``, ``world``, ``quantum`` and ``digits`` of the chunks. A value that is
+``about`` has ``lr_read``, ``origin_known``, ``thinned``, ``world``, ``quantum`` and ``digits`` of the chunks. A value that is
 missing is null (an empty cell), NaN is NaN.
 """
 
@@ -70,6 +70,7 @@ def _about(chunk: Chunk) -> str:
     known = {
         "lr_read": chunk.lr_read,
         "origin_known": chunk.origin_known,
+        "thinned": chunk.thinned,
         "world": chunk.world,
         "quantum": dict(chunk.quantum),
         "digits": dict(chunk.digits),
@@ -152,8 +153,9 @@ def _known(content: Mapping[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     if content.get("lr_read") in ("used", "after", "unknown"):
         result["lr_read"] = content["lr_read"]
-    if isinstance(content.get("origin_known"), bool):
-        result["origin_known"] = content["origin_known"]
+    for name in ("origin_known", "thinned"):
+        if isinstance(content.get(name), bool):
+            result[name] = content[name]
     if isinstance(content.get("world"), int):
         result["world"] = content["world"]
     for name, kind in (("quantum", float), ("digits", int)):

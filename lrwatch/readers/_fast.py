@@ -13,7 +13,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
+
 from lrwatch.readers._rows import WHOLE, Rows, whole
+from lrwatch.readers.base import newlines
 from lrwatch.trace.model import Array
 
 USED: Final = importlib.util.find_spec("polars") is not None and os.environ.get("LRWATCH_FAST") != "0"
@@ -63,8 +66,9 @@ def table(data: bytes, k: int, mark: bytes, where: Mapping[str, int], exact: Col
 
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n")
-    n = data.count(b"\n")
-    if b"\r" in data or data.count(mark) != (k - 1) * n or not _decodes(data):
+    n = newlines(data)
+    marks = np.count_nonzero(np.frombuffer(data, np.uint8) == mark[0])
+    if b"\r" in data or marks != (k - 1) * n or not _decodes(data):
         return None
     names = {f"column_{i + 1}": c for c, i in where.items()}
     kinds: dict[str, Any] = {f"column_{i + 1}": pl.String for i in range(k)}
@@ -87,7 +91,7 @@ def objects(data: bytes, keys: Mapping[str, str]) -> Read | None:
     """
     import polars as pl
 
-    n = data.count(b"\n")
+    n = newlines(data)
     try:
         first = json.loads(data[: data.find(b"\n") + 1])
     except (ValueError, RecursionError):

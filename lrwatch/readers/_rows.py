@@ -17,6 +17,7 @@ SOFT: Final = frozenset({*COUNTERS, "ts", "world"}) - {"update"}
 """Columns in which a cell that is no number is a missing value, not damage."""
 WHOLE: Final = frozenset({*COUNTERS, "rank", "world"})
 _LIMIT: Final = 2.0**53
+_FEW: Final = 1024
 
 
 class Rows:
@@ -82,7 +83,10 @@ class Rows:
 
     def measure(self, column: str, texts: Sequence[str]) -> None:
         """Learn from the texts of a signal how precisely it was written."""
-        self._precision.setdefault(column, Precision()).take(texts)
+        precision = self._precision.setdefault(column, Precision())
+        precision.take(texts[:_FEW])
+        if not precision.exact:  # else the others would not be looked at
+            precision.take(texts[_FEW:])
 
     def split(self, columns: dict[str, Array], missing: dict[str, Array], lines: Array) -> list[Chunk]:
         """Columns of n rows as one chunk per worker; ``update`` is still counted as the source counts it."""
@@ -103,9 +107,7 @@ class Rows:
             world=int(world[-1]) if len(world) else None,
             missing=missing,
             quantum={c: p.quantum for c, p in precision.items()},
-            digits={
-                c: min(precision[c].digits if c in precision else most, stored.get(c, most)) for c in signals
-            },
+            digits={c: min(precision[c].digits if c in precision else most, stored.get(c, most)) for c in signals},
             lr_read=self._lr_read,
             source=self.name,
         )

@@ -207,18 +207,26 @@ def blocks(path: Path, rows: int, *, name: str = "") -> Iterator[Block]:
                 "a line is longer than 16 MiB; this is no table or log of a run", source=name or str(path), line=line
             )
         del data
+        before = line
         for part in _cut(whole, rows):
             yield Block(line, part)
-            line += part.count(b"\n")
+            line += newlines(part)
+        if line > before:  # so many bytes that their lines are a little less than the rows of a chunk
+            size = min(max(rows * len(whole) * 15 // (16 * (line - before)), 1 << 12), MAX_BLOCK)
+
+
+def newlines(data: bytes) -> int:
+    """How many line feeds; where they are dense, ten times as fast as ``bytes.count``."""
+    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord("\n")))
 
 
 def _cut(data: bytes, rows: int) -> Iterator[bytes]:
     """Whole lines in pieces of at most ``rows`` lines; mostly in one, only short lines make it more."""
-    if data.count(b"\n") <= rows:
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
+    if len(ends) <= rows:
         if data:
             yield data
         return
-    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
     edges = [0, *(ends[rows - 1 : -1 : rows] + 1).tolist(), len(data)]
     for start, stop in pairwise(edges):
         yield data[start:stop]

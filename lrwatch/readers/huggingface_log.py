@@ -9,6 +9,7 @@ Since transformers 4.51 the rate is the one that the update used, before it is t
 from __future__ import annotations
 
 import ast
+import math
 import re
 from dataclasses import replace
 from typing import Any, Final
@@ -54,37 +55,40 @@ class Parser:
             if k.startswith("eval_") and not k.endswith(("runtime", "_per_second"))
         }
         if any(c.startswith(VALIDATION) for c in row):
-            return {**row, **self._place(str(value.get("epoch", "")), self.rows)}
+            return {**row, **self._place(value.get("epoch", ""), self.rows)}
         if not row:
             return None
         self.rows += 1
-        return {**row, **self._place(str(value.get("epoch", "")), self.rows)}
+        return {**row, **self._place(value.get("epoch", ""), self.rows)}
 
-    def _place(self, epoch: str, rows: int) -> dict[str, str]:
+    def _place(self, epoch: object, rows: int) -> dict[str, str]:
         """The number of the update, from 1, where it can be told."""
         if self.every:
             return {"update": str(rows * self.every)}
         if not self.per:
             return {}
-        return {"update": update_of(epoch, self.per)}
+        return {"update": update_of(str(epoch), self.per, isinstance(epoch, str))}
 
 
-def update_of(epoch: str, per: int) -> str:
+def update_of(epoch: str, per: int, quoted: bool) -> str:
     """The update at the end of which so many epochs were done; empty where the text is too short to tell.
 
-    >>> update_of("0.05", 20), update_of("10.25", 1000)
-    ('1', '')
+    Transformers 5 writes texts of 4 significant digits (``quoted``), those before rounded to 2 decimals, or all digits.
+
+    >>> update_of("0.05", 20, True), update_of("10.25", 1000, True), update_of("10.25", 8, False)
+    ('1', '', '82')
     """
     try:
-        done = float(epoch) * per
+        value = float(epoch)
     except ValueError:
         return ""
-    last = re.sub(r"e.*", "", epoch.lower()).partition(".")[2]
-    unit = 10.0 ** -len(last)
-    digits = len(last) < 4 or len(epoch.replace(".", "").lstrip("0")) <= 4  # written short: the rest may be cut off
-    near = round(done)
-    whole = abs(done - near) <= (unit * per / 2 if digits else 1e-3) + 1e-9
-    return str(near) if (whole and (not digits or unit * per < 1)) or (done == near and per == 1) else ""
+    if not 0 < value < 1e12:
+        return ""
+    unit = 0.01 if len(epoch.partition(".")[2]) <= 2 else 0.0
+    if quoted:
+        unit = 10.0 ** (math.floor(math.log10(value)) - 3)
+    near = round(value * per)
+    return str(near) if unit * per < 1 and abs(value * per - near) <= unit * per / 2 + 1e-6 * per else ""
 
 
 def _conventions(text: str, options: Options) -> Convention:

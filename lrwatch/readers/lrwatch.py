@@ -61,6 +61,8 @@ class Reading:
         self.lr_read: LrRead = lr_read or "used"
         self.world: int | None = None
         self.origin_known, self.thinned = True, False
+        self.digits: dict[str, int] = {}
+        self.quantum: dict[str, float] = {}
         self.next = 0
 
     def items(self, line: int, data: bytes) -> Iterator[Item]:
@@ -145,6 +147,8 @@ class Reading:
             world=self.world,
             segment=self.segment,
             missing=missing,
+            quantum=self.quantum,
+            digits=self.digits,
             lr_read=self.lr_read,
             origin_known=self.origin_known,
             thinned=self.thinned,
@@ -193,6 +197,8 @@ class Reading:
         segment = self.segment if row["event"] == "start" or line == 1 else self.segment + 1
         self.segment = _count(row.get("segment"), segment) or 0
         self.origin_known = row.get("origin") != "unknown"
+        self.digits = {name: int(value) for name, value in _sizes(row.get("digits"))}
+        self.quantum = {name: float(value) for name, value in _sizes(row.get("quantum"))}
         self.thinned = row.get("rows") == "changes"
         if self.told is None:
             said = row.get("lr_read", "used")
@@ -259,6 +265,13 @@ def _count(value: Any, default: int | None) -> int | None:
     """A whole number that fits, else the default."""
     whole = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _INT64
     return value if whole else default
+
+
+def _sizes(value: Any) -> list[tuple[str, float]]:
+    """How precisely columns were stored, as a converted trace says it."""
+    if not isinstance(value, dict):
+        return []
+    return [(str(k), v) for k, v in value.items() if isinstance(v, int | float) and 0 <= v < 1e300]
 
 
 def _text(header: Mapping[str, Any], key: str) -> str | None:

@@ -105,7 +105,10 @@ WRITTEN: dict[str, tuple[str, Callable[[Path, str], Any]]] = {
         "rank00000-seg0000.jsonl",
         lambda p, k: p.write_text(text(k, '{{"update":{t},"lr":{lr!r},"loss":{loss!r}}}')),
     ),
-    "key_value": ("train.log", lambda p, k: p.write_text(text(k, "12:00:01 INFO step={t} lr={lr:.6e} loss={loss:.4f}"))),
+    "key_value": (
+        "train.log",
+        lambda p, k: p.write_text(text(k, "12:00:01 INFO step={t} lr={lr:.6e} loss={loss:.4f}")),
+    ),
     "key_value, colons": (
         "train.log",
         lambda p, k: p.write_text(text(k, "[rank0] Step {t}/40 | lr: {lr:.3e} | loss: {loss:.4f}")),
@@ -117,7 +120,9 @@ WRITTEN: dict[str, tuple[str, Callable[[Path, str], Any]]] = {
     "huggingface_log": (
         "train.log",
         lambda p, k: p.write_text(
-            text(k, "{{'loss': {loss:.4f}, 'learning_rate': {lr!r}, 'epoch': {t}.0}}").replace("'epoch': ", "'epoch': 1")
+            text(k, "{{'loss': {loss:.4f}, 'learning_rate': {lr!r}, 'epoch': {t}.0}}").replace(
+                "'epoch': ", "'epoch': 1"
+            )
         ),
     ),
     "trainer_state": ("out", old_state),
@@ -192,4 +197,4 @@ def test_torchtitan_prints_no_rate_and_that_is_said() -> None:
     assert why["drift"] == "the trace has no column of a signal that the contract promises"
     assert healthy.result.verdict(Severity.error) == "inconclusive"
     assert "its log has no learning rate" in healthy.info.assumed[0]
-    assert [(f.slug, f.first_step) for f in broken.result.findings if f.slug == "non-finite"][0] == ("non-finite", 29)
+    assert next(f.first_step for f in broken.result.findings if f.slug == "non-finite") == 29
