@@ -182,9 +182,15 @@ def named(name: str, labels: Mapping[str, str]) -> str:
     return f"{base}{{{inner.rstrip('}') + ', ' if inner else ''}{rest}}}"
 
 
-def ledger(ended: Iterable[tuple[float, str, str, str]], ticks: int, lag: float = 60.0) -> Series:
-    """The ledger's series; ``ended`` is (when, run, experiment, outcome). It scans every minute."""
-    ended = sorted(ended)
+def ledger(
+    ended: Iterable[tuple[float, str, str, str]], interrupted: Iterable[tuple[str, float, float]], ticks: int,
+    lag: float = 60.0,
+) -> Series:
+    """The ledger's series; it scans every minute.
+
+    ``ended`` is (when, run, experiment, outcome); ``interrupted`` (run, when it stopped, when it was seen to go on).
+    """
+    ended, interrupted = sorted(ended), sorted(interrupted)
     series: Series = {}
     for tick in range(ticks):
         t = tick * INTERVAL
@@ -198,6 +204,9 @@ def ledger(ended: Iterable[tuple[float, str, str, str]], ticks: int, lag: float 
                 shown[f'lrwatch_runs_over_budget_streak{{experiment="{experiment}"}}'] = float(run == "costly")
                 if t < when + ENDED_SHOWN:
                     shown[f'lrwatch_run_ended_timestamp_seconds{{run_id="{run}"}}'] = round(when)
+        for run, when, resumed in interrupted:  # neither an end nor a count, but known
+            if when + lag <= scan and scan < min(resumed + lag, when + ENDED_SHOWN):
+                shown[f'lrwatch_run_ended_timestamp_seconds{{run_id="{run}"}}'] = round(when)
         for name, value in shown.items():
             full = named(name, {"job": "lrwatch-ledger", "instance": "ledger:1"})
             series.setdefault(full, [None] * ticks)[tick] = value

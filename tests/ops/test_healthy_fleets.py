@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,10 @@ def fleet(hours: float) -> list[Run]:
             Attempt(6 * HOUR * day + 90, 12 * HOUR * day, world=3, step0=40_000),
             Attempt(12 * HOUR * day + 90, end, world=4, step0=80_000),
         )),
+        # Preempted, and 40 minutes in the queue.
+        Run("queued", (
+            Attempt(-600, 5 * HOUR * day), Attempt(5 * HOUR * day + 40 * MINUTE, end, step0=20_000),
+        )),
         Run("rank0", (Attempt(-600, end, world=16),), watched=1),
         Run("slow", (Attempt(-HOUR, end),), rate=lambda s: (s + 400 * math.sin(s / 2000)) / 1200),
         Run("wrong-clock", (Attempt(-600, end, world=2),), clock=-1200.0),
@@ -74,7 +79,8 @@ def fired(promtool: str, folder: Path, runs: list[Run], hours: float, evaluation
     ticks = int(hours * HOUR / INTERVAL) + 1
     over = [run for run in runs if run.attempts[-1].end < hours * HOUR]
     ended = [(run.attempts[-1].end, run.name, run.experiment, "converged") for run in over]
-    series = scraped(runs, gaps(hours), ticks) | ledger(ended, ticks)
+    interrupted = [(run.name, a.end, b.start) for run in runs for a, b in pairwise(run.attempts)]
+    series = scraped(runs, gaps(hours), ticks) | ledger(ended, interrupted, ticks)
     (folder / "sweeps").mkdir()
     (folder / "sweeps" / "s.yml").write_text(
         "sweep: lr-range\nowner: ada\nticket: ML-1\nstarts: 1970-01-01\nexpires: 1970-01-14\nreason: range test\n"
