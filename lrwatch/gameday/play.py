@@ -194,9 +194,11 @@ class Game:
         if self._until(lambda: self._heard("firing", self.begun), WITHIN):
             at, self.outcome.receiver = self._first("firing", self.begun)
             self.outcome.detected = at - self.begun
+            mending = time.time()
             self._mend(run_dir)
-            if self._until(lambda: self._heard("resolved", self.mended), WITHIN):
-                self.outcome.resolved = self._first("resolved", self.mended)[0] - self.mended
+            if self._until(lambda: self._heard("resolved", mending), WITHIN):
+                # One of several workers may be gone, and the alert with it, before all of them are.
+                self.outcome.resolved = max(0.0, self._first("resolved", mending)[0] - self.mended)
 
     def _trouble(self) -> Path:
         """Start what goes wrong, and wait until it does."""
