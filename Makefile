@@ -15,7 +15,7 @@ pip := $(bin)/python -m pip --disable-pip-version-check --no-input install -qq -
 # loadfile: what a file prepares once for all of its tests is prepared once
 pytest := $(bin)/python -m pytest $(PYTEST_FLAGS) -n $(JOBS) --dist loadfile
 
-.PHONY: help venv install demo test test-long lint typecheck quality tools clean
+.PHONY: help venv install demo test test-long lint typecheck quality tools grafana-conformance clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -47,6 +47,10 @@ quality: install  ## detection, causes and false alarms on 600 random runs: the 
 tools:  ## Prometheus, Alertmanager, their checkers and a browser, unpacked into .tools where they are not on PATH
 	@tests/tools.sh
 	@tests/browser.sh
+	@tests/grafana.sh
+
+grafana-conformance: install  ## API=file: our schemas against Grafana's description of its API (public/api-merged.json)
+	@$(bin)/python -m tests.grafana.conformance '$(API)'
 
 clean:  ## remove what make and the tools made
 	rm -rf $(VENV) .tools build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

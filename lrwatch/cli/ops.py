@@ -7,6 +7,8 @@ import click
 from lrwatch.cli import base
 from lrwatch.cli._ops_dashboards import dashboards
 from lrwatch.cli._ops_gameday import gameday
+from lrwatch.cli._ops_grafana import grafana
+from lrwatch.cli._ops_kubernetes import kubernetes
 from lrwatch.cli._ops_node import node
 from lrwatch.cli._ops_rules import rules
 from lrwatch.cli._ops_silence import silence
@@ -20,9 +22,11 @@ def ops() -> None:
 
 ops.add_command(rules)
 ops.add_command(dashboards)
+ops.add_command(grafana)
 ops.add_command(stack)
 ops.add_command(silence)
 ops.add_command(gameday)
 ops.add_command(node)
+ops.add_command(kubernetes)
 
 COMMAND = ops

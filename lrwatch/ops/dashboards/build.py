@@ -122,7 +122,7 @@ def _annotation(annotation: Annotation) -> make.AnnotationQuery:
 
 
 def _written() -> make.AnnotationQuery:
-    """What `lrwatch ops grafana annotate` wrote of finished runs."""
+    """What `lrwatch ops grafana apply --run` wrote of finished runs."""
     return (
         make.AnnotationQuery()
         .name("Finished runs")
