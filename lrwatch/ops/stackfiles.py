@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from lrwatch import assets
 from lrwatch.errors import LrwatchError
 from lrwatch.ops import keeper, render, reviewed, routing
+from lrwatch.ops.dashboards import files
 from lrwatch.ops.rules.base import DISCOVERY, Group
 from lrwatch.ops.thresholds import duration, resolve
 
@@ -90,7 +90,7 @@ def write(folder: Path, settings: Settings, ports: Mapping[str, int]) -> None:
     keeper.replace(config / "alertmanager.yml", routing.text(routes))
     keeper.replace(config / "prometheus.yml", render.dump(_prometheus(folder, settings, ports)))
     if "grafana" in ports:
-        _provision_grafana(folder, ports)
+        _provision_grafana(folder, ports, f"{home}/runbooks")
     runs = [
         {"path": str(path.resolve()), "labels": {**settings.labels, "sweep": name}}
         for name, path in settings.sweeps.items()
@@ -200,12 +200,13 @@ def home(name: str, program: Path | None) -> Path | None:
     return found if found is not None and found.is_dir() else None
 
 
-def _provision_grafana(folder: Path, ports: Mapping[str, int]) -> None:
-    provisioning = folder / "config" / "grafana"
+def _provision_grafana(folder: Path, ports: Mapping[str, int], runbooks: str) -> None:
+    """Data source and dashboards; their links lead to the keeper's runbooks."""
+    grafana = folder / "config" / "grafana"
+    boards = folder / "config" / "boards"
+    texts = {boards / name: text for name, text in files.boards((), runbooks).items()}
     url = f"http://127.0.0.1:{ports['prometheus']}"
-    source = {"name": "lrwatch", "uid": "lrwatch", "type": "prometheus", "access": "proxy", "url": url}
-    boards = {"name": "lrwatch", "type": "file", "options": {"path": str(assets.find("dashboards"))}}
-    sources = render.dump({"apiVersion": 1, "datasources": [source]})
-    keeper.replace(provisioning / "datasources" / "lrwatch.yaml", sources)
-    keeper.replace(provisioning / "dashboards" / "lrwatch.yaml", render.dump({"apiVersion": 1, "providers": [boards]}))
+    texts |= {grafana / name: text for name, text in files.provisioning("lrwatch", url, str(boards)).items()}
+    for path, text in texts.items():
+        keeper.replace(path, text)
     keeper.replace(folder / "grafana.ini", "")

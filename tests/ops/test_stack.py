@@ -207,6 +207,10 @@ def test_grafana_joins_where_it_is_found(stack: Stack, tmp_path: Path, monkeypat
     assert told["GF_PATHS_DATA"] == f"{stack.folder}/grafana"
     source = (Path(told["GF_PATHS_PROVISIONING"]) / "datasources" / "lrwatch.yaml").read_text()
     assert stack.url("prometheus") in source
+    provider = (Path(told["GF_PATHS_PROVISIONING"]) / "dashboards" / "lrwatch.yaml").read_text()
+    boards = stack.folder / "config" / "boards"
+    assert f"path: {boards}\n" in provider
+    assert f'"query": "{stack.url("keeper")}/runbooks"' in (boards / "lrwatch-on-call.json").read_text()
 
 
 # ---- the keeper
