@@ -11,7 +11,7 @@ from lrwatch.cli import base
 
 if TYPE_CHECKING:
     from lrwatch.contract.model import Contract
-    from lrwatch.readers.base import TraceSource
+    from lrwatch.readers.base import Options, TraceSource
 
 
 def trace_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -43,19 +43,24 @@ def trace_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def opened(ctx: click.Context, paths: Sequence[str], contract: Contract | None = None) -> TraceSource:
     """The trace in these paths, read as the options say; an epoch has as many updates as the contract says."""
     from lrwatch.readers import open_trace
+
+    return open_trace(paths, *said(ctx, contract))
+
+
+def said(ctx: click.Context, contract: Contract | None = None) -> tuple[str | None, Options]:
+    """What the options say: the format, if any, and how it is to be read."""
     from lrwatch.readers.base import Options
 
-    said = ctx.meta[__name__]
-    columns = dict(_pair(ctx, text) for text in said["columns"])
+    given = ctx.meta[__name__]
     options = Options(
-        columns=columns,
-        lr_read=said["lr_read"],
-        first_step=said["first_step"],
-        every=said["every"],
-        steps_per_epoch=said["steps_per_epoch"] or (contract.batch.steps_per_epoch if contract else None),
-        run=said["run"],
+        columns=dict(_pair(ctx, text) for text in given["columns"]),
+        lr_read=given["lr_read"],
+        first_step=given["first_step"],
+        every=given["every"],
+        steps_per_epoch=given["steps_per_epoch"] or (contract.batch.steps_per_epoch if contract else None),
+        run=given["run"],
     )
-    return open_trace(paths, said["trace_format"], options)
+    return given["trace_format"], options
 
 
 def _pair(ctx: click.Context, text: str) -> tuple[str, str]:

@@ -12,12 +12,12 @@ import click
 from lrwatch.cli import base
 from lrwatch.cli._promise import promise_options, promised
 from lrwatch.cli._trace import opened, trace_options
+from lrwatch.cli._verdict import exit_code, verdict_options
 from lrwatch.errors import LrwatchError
 from lrwatch.findings import Severity
 
 if TYPE_CHECKING:
     from lrwatch.contract import Contract
-    from lrwatch.result import Result
 
 _YAML = (".yaml", ".yml")
 
@@ -31,16 +31,7 @@ _YAML = (".yaml", ".yml")
     type=base.Words("lrwatch.checks", "SLUG", dashes=True),
     help="Run this check only; repeatable.",
 )
-@click.option(
-    "--fail-on",
-    type=click.Choice([str(s) for s in reversed(Severity)]),
-    default="error",
-    show_default=True,
-    help="Lowest severity that fails.",
-)
-@click.option(
-    "--allow-inconclusive", is_flag=True, help="Exit 0 when nothing is wrong but something could not be checked."
-)
+@verdict_options
 @click.option("--no-contract", is_flag=True, help="Check only what a trace shows by itself.")
 @promise_options
 @base.output_options("text", "json", "junit", "sarif", "html")
@@ -92,7 +83,7 @@ def verify(
         allow_inconclusive,
     )
     base.write(render(form, found, look), output, force)
-    return _exit_code(found.result, severity, allow_inconclusive)
+    return exit_code(found.result, severity, allow_inconclusive)
 
 
 def _sort_out(ctx: click.Context, paths: tuple[str, ...], no_contract: bool) -> tuple[Contract | None, list[str]]:
@@ -129,15 +120,6 @@ def _reads_like_a_contract(path: str) -> bool:
             return re.search(rb"^lrwatch\s*:", file.read(4096), re.MULTILINE) is not None
     except (OSError, ValueError):
         return False  # opening it as a trace will say what is wrong
-
-
-def _exit_code(result: Result, fail_on: Severity, allow_inconclusive: bool) -> int:
-    verdict = result.verdict(fail_on)
-    if verdict == "fail":
-        return base.FINDINGS
-    if not any(run.status == "ran" for run in result.checks):
-        return base.CANNOT
-    return base.OK if verdict == "pass" or allow_inconclusive else base.CANNOT
 
 
 COMMAND = verify
