@@ -21,6 +21,7 @@ from lrwatch.schedules.base import FloatArray
 FEW, MANY = 240, 2000
 """Rows that shapes are tried on, and rows that decide."""
 MOST_LEVELS: Final = 40
+USUAL: Final = 5.0
 NEAR: Final = 0.02
 """Of the range: a shape that stays so far from the values is not worth another try."""
 _LINE: Final = Shape("linear", ("length",), after="hold")
@@ -72,20 +73,23 @@ class Start:
 
 def explain(column: Column) -> list[Explanation]:
     """The schedules that explain every row, the plainest first; else the nearest one alone."""
-    t, y, allowed = column.t, column.y, column.allowed
+    y, allowed = column.y, column.allowed
     found: list[Explanation] = []
     nearest: list[Explanation] = []
     if look.flat(y, allowed) == len(y) - 1:
         return [_constant(column)]
-    for make in (_straight_all, _stairs, _lines, _holding, _families):
+    for make in (_straight_all, _stairs, _lines, _usual, _holding, _unusual):
         best = min((e.rank for e in found if e.fits), default=math.inf)
         for candidate in make(column, best):
             (found if candidate.fits else nearest).append(candidate)
         if any(e.unknown for e in found):  # a line: nothing else is needed, nothing else can be told
             break
-    found.sort(key=lambda e: (e.rank, e.worst))
-    found = [e for e in found if e.rank <= found[0].rank + 1.0]
-    return _distinct(found, column) if found else sorted(nearest, key=lambda e: e.worst)[:1]
+    found.sort(key=lambda e: (e.rank, len(str(e.phases)) + len(str(e.base))))  # of equals the one in rounder numbers
+    if found:
+        found = [e for e in found if e.rank <= found[0].rank + 1.0]
+        return _distinct(found, column)
+    level = _checked(Explanation(float(np.median(y)), ({"constant": {}},), 1.0), column)
+    return sorted([level, *nearest], key=lambda e: e.worst)[:1]
 
 
 def _checked(e: Explanation, column: Column, *unknown: str) -> Explanation:
@@ -155,7 +159,7 @@ def _stairs(column: Column, best: float) -> Iterator[Explanation]:
         rows = slice(0 if start is None else start.row, None)
         t, y, allowed = column.t[rows], column.y[rows], column.allowed[rows]
         steps = look.levels(y, allowed) if len(t) > 2 else None
-        if steps is None or len(steps) > MOST_LEVELS * (1 if start is None else 1):
+        if steps is None or len(steps) > MOST_LEVELS:
             continue
         s = 0.0 if start is None else start.s
         at = t[steps] - s
@@ -186,7 +190,8 @@ def _table(column: Column, steps: Any) -> Explanation:
         ok = (v for v in shorter(mid) if np.all(np.abs(column.y[a:b] - v) <= column.allowed[a:b]))
         values.append(next(ok, mid))
     at = [0, *(_whole(float(column.t[i])) for i in steps)]
-    return _checked(Explanation(max(values), ({"table": {"values": values, "at": at}},), 2.0 * len(values) - 1.0), column)
+    listed = {"table": {"values": values, "at": at}}
+    return _checked(Explanation(max(values), (listed,), 2.0 * len(values) - 1.0), column)
 
 
 # -- searched ----------------------------------------------------------------------------------------
@@ -225,10 +230,20 @@ def _lines(column: Column, best: float) -> Iterator[Explanation]:
             yield from _fitted(column, _LINE, start, s, 0.0, best, None)
 
 
-def _families(column: Column, best: float) -> Iterator[Explanation]:
+def _usual(column: Column, best: float) -> Iterator[Explanation]:
+    """What most runs follow: families of three numbers, with or without a warm-up."""
+    return _families(column, best, 0.0, USUAL)
+
+
+def _unusual(column: Column, best: float) -> Iterator[Explanation]:
+    """All the others."""
+    return _families(column, best, USUAL, math.inf)
+
+
+def _families(column: Column, best: float, above: float, most: float) -> Iterator[Explanation]:
     """Every family with a shape of its own: from the start, after a warm-up, or hidden by one until its end.
 
-    The plainest first; none that takes more numbers than one that fits.
+    The plainest first, of ranks above one and up to another; none that takes more numbers than one that fits.
     """
     starts = (None, *_starts(column))
     trials = []
@@ -237,7 +252,8 @@ def _families(column: Column, best: float) -> Iterator[Explanation]:
             hidden = () if start is None or shape.family == "one_cycle" else (0.0,)
             for origin in ((0.0,) if start is None else (start.s, *hidden)):
                 rank = shape.rank + (0.0 if start is None else 2.0 + 0.5 * (origin == 0.0))
-                trials.append((rank, i, origin == 0.0, shape, start, origin))
+                if above < rank <= most:
+                    trials.append((rank, i, origin == 0.0, shape, start, origin))
     nearest: dict[tuple[int, bool], float] = {}
     for rank, i, hides, shape, start, origin in sorted(trials, key=lambda trial: trial[:3]):
         if rank > best:
@@ -246,11 +262,11 @@ def _families(column: Column, best: float) -> Iterator[Explanation]:
         if not _may_be(shape, column.y[row:], float(column.allowed.max())):
             continue
         kind = (id(shape), hides)
-        if i > 1 and nearest.get(kind, 0.0) > NEAR:  # a row later or earlier makes no hopeless shape fit
+        if i > 2 and nearest.get(kind, 0.0) > NEAR:  # a row earlier makes no hopeless shape fit
             continue
         for e in _fitted(column, shape, start, origin, 0.0, best, None):
             best = min(best, e.rank) if e.fits else best
-            off = e.worst * float(np.median(column.allowed)) / float(np.ptp(column.y))
+            off = e.worst * float(column.allowed.min()) / float(np.ptp(column.y))
             nearest[kind] = min(nearest.get(kind, math.inf), off)
             yield e
         nearest.setdefault(kind, math.inf)
@@ -282,7 +298,35 @@ def _holding(column: Column, best: float) -> Iterator[Explanation]:
                 held += _fitted(column, shape, start, float(column.t[begin]), 0.0, best, None, hold=begin)
                 if held and held[-1].fits:
                     break
+            else:
+                if shape.family == "cosine" and shape.after == "hold":  # so level at first that digits hide its start
+                    held += _smooth_start(column, shape, start, row, level)
             yield from held
+
+
+def _smooth_start(column: Column, shape: Shape, start: Start | None, row: int, level: int) -> Iterator[Explanation]:
+    """The same for a decay that began somewhere on the stretch that looks level: the best place, in halving steps."""
+    over = (look.tail(column.y, column.allowed) or len(column.t) - 1) - level
+    tried: dict[int, list[Explanation]] = {}
+
+    def at(begin: int) -> float:
+        if begin not in tried:
+            ok = row < begin <= level
+            origin = float(column.t[begin])
+            tried[begin] = list(_fitted(column, shape, start, origin, 0.0, math.inf, None, hold=begin)) if ok else []
+        return min((e.worst for e in tried[begin]), default=math.inf)
+
+    begin = min((level - round(over * part) for part in (0.02, 0.04, 0.08, 0.16)), key=at)
+    stride = max(round(over * 0.02), 1)
+    while at(begin) > 1.0:
+        better = min((begin - stride, begin + stride), key=at)
+        if at(better) < at(begin):
+            begin = better
+        elif stride == 1:
+            break
+        else:
+            stride = (stride + 1) // 2
+    yield from tried[begin]
 
 
 def _fitted(
@@ -311,7 +355,7 @@ def _fitted(
     solution = _searched(problem, lambda x: shape.columns(u[few], x), guesses or list(shape.guesses(seen)))
     if solution is None:
         return
-    if solution.worst > 1e4 and solution.worst * float(np.median(allowed)) > 0.02 * float(np.ptp(y)):
+    if solution.worst > 1e4 and solution.worst * float(allowed.min()) > NEAR * float(np.ptp(y)):
         return  # nothing like it
     many = thinned(replace(column, t=t, y=y, allowed=allowed), MANY, places)
     problem = Problem(y[many], allowed[many])
@@ -320,9 +364,8 @@ def _fitted(
         return shape.columns(u[many], x)
 
     solution = problem.search(basis, solution.x)
-    if solution.fits:
-        solution = problem.plainest(basis, solution)
-    said = ()
+    solution = problem.plainest(basis, solution)
+    said: tuple[str, ...] = ()
     if open_end and solution.c[-1] > 0.0:
         said = ("where the decay ends, the trace does not show: the promise ends with the last row",)
     freedom = problem.freedom(basis, solution)
@@ -421,8 +464,9 @@ def _warmups(column: Column, start: Start, base: float, reached: float) -> Itera
     if start.log:
         shape = replace(LOGARITHMIC)
         for length in (s + 1.0, s):
-            found = problem.at(lambda x: shape.columns(t, x), np.array([length]), {1: base})  # noqa: B023
-            low = next((v for v in (0.0, *shorter(found.c[0])) if _straight_log(problem, shape, t, length, v, base)), None)
+            solution = problem.at(lambda x: shape.columns(t, x), np.array([length]), {1: base})
+            lows = (0.0, *shorter(solution.c[0]))
+            low = next((v for v in lows if _straight_log(problem, shape, t, length, v, base)), None)
             if low is not None:
                 extra = {} if length == s else {"over": _whole(length)}
                 yield {"logarithmic": {**({"from": low} if low else {}), "for": _whole(s), **extra}}
@@ -430,8 +474,8 @@ def _warmups(column: Column, start: Start, base: float, reached: float) -> Itera
     slope_to = [base, reached] if reached != base else [base]
     for to in slope_to:
         ends = {} if to == base else {"to": to}
-        lows = [(0.0, over, low) for over in (s, s - 1.0) for low in shorter(float(y[0]))]
-        for offset, over, low in ((0.0, s, 0.0), (1.0, s, 0.0), (1.0, s + 1.0, 0.0), (0.0, s - 1.0, 0.0), *lows):
+        others = [(0.0, over, low) for over in (s, s - 1.0) for low in shorter(float(y[0]))]
+        for offset, over, low in ((0.0, s, 0.0), (1.0, s, 0.0), (1.0, s + 1.0, 0.0), (0.0, s - 1.0, 0.0), *others):
             if over > 0.0:
                 line = low + (to - low) * np.minimum((t + offset) / over, 1.0)
                 if np.all(np.abs(line - y) <= allowed):

@@ -13,7 +13,10 @@ from lrwatch.curve import EPS
 from lrwatch.errors import TraceError
 from lrwatch.schedules.base import FloatArray
 from lrwatch.tolerance import EXACT_DIGITS, precision
-from lrwatch.trace.model import Chunk, Event, Item, Source
+from lrwatch.trace.model import Chunk, Event, Source
+
+FEWEST = 3
+"""Values without which nothing is looked for."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,9 @@ def read(source: Source) -> Recorded:
     Raises TraceError: no learning rate in it, or fewer than three updates.
     """
     parts: dict[int, dict[str, _Parts]] = {}
-    experiment, metrics, assumed = "", {}, {}
+    experiment = ""
+    metrics: dict[str, None] = {}
+    assumed: dict[str, None] = {}
     for item in source:
         if isinstance(item, Chunk):
             _take(item, parts.setdefault(item.rank, {}), assumed)
@@ -74,10 +79,10 @@ def read(source: Source) -> Recorded:
     if not kept:
         raise TraceError("has no learning rate in it; name its column with --map lr=COLUMN", source=name)
     rank = min(kept)
-    found = tuple(_column(group, column) for group, column in kept[rank].items() if column.t)
-    rows = max(len(c.t) for c in found)
-    if rows < 3:
+    rows = max(sum(map(len, c.t)) for c in kept[rank].values())
+    if rows < FEWEST:
         raise TraceError(f"has {rows} updates with a learning rate; no schedule shows in so few", source=name)
+    found = tuple(_column(group, column) for group, column in kept[rank].items() if sum(map(len, column.t)) >= FEWEST)
     if len(kept) > 1:
         assumed[f"rank {rank} stands for all {len(kept)} workers; whether they agree, verify says"] = None
     return Recorded(found, rank, rows, experiment, tuple(metrics), assumed=tuple(assumed))

@@ -60,7 +60,7 @@ class Shape:
     def rank(self) -> float:
         chosen = sum(len(v) if isinstance(v, tuple) else 1 for k, v in self.given.items() if k in _COUNTED)
         choices = 0.5 * (self.given.get("multiply", 1) != 1) + 0.5 * (self.family in ("k_decay", "one_cycle"))
-        return len(self.unknown) + len(self.linear) + self.scaled + chosen + choices
+        return float(len(self.unknown) + len(self.linear) + self.scaled + chosen + choices)
 
     @property
     def endless(self) -> bool:

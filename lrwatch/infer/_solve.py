@@ -21,6 +21,8 @@ Basis = Callable[[FloatArray], FloatArray]
 ITERATIONS: Final = 40
 ENOUGH: Final = 1e-4
 DIGITS: Final = 15
+EVENING: Final = 60
+LENIENT: Final = (1.0, 1.2, 1.6, 2.5)
 SHIFT: Final = 1e-6
 """Relative step of numerical derivatives."""
 
@@ -131,26 +133,68 @@ class Problem:
         return loose[m:], loose[:m]
 
     def plainest(self, basis: Basis, found: Solution) -> Solution:
-        """The same fit with the fewest digits in each number: x first, then c."""
-        x = found.x.copy()
-        for i in range(len(x)):
-            for candidate in shorter(x[i]):
-                near = x.copy()
-                near[i] = candidate
-                tried = self.search_rest(basis, near, i)
-                if tried.fits:
-                    x = tried.x
-                    break
+        """The same fit with the fewest digits in each number: x first, then c.
+
+        Least squares need not keep the largest deviation smallest, so a little more is let pass on the way, as long as
+        the end fits.
+        """
+        for lenient in LENIENT:
+            if found.worst <= lenient:
+                short = self._shortened(basis, found, lenient)
+                if short.fits:
+                    return short
+        if found.fits or found.worst > LENIENT[-1]:
+            return found
+        even = self.evened(basis, found)
+        return self.plainest(basis, even) if even.fits else even
+
+    def evened(self, basis: Basis, found: Solution) -> Solution:
+        """The fit with its largest deviation made smaller: rows that deviate more weigh more (Lawson, 1961)."""
+        best, x, weight = found, found.x, np.ones(len(self.y))
+        c = found.c
+        for _ in range(EVENING):
+            off = np.abs(basis(x) @ c - self.y) / self.allowed
+            worst = float(off.max())
+            best = Solution(x, c, worst) if worst < best.worst else best
+            if best.worst < 0.9995 or not np.isfinite(worst) or worst == 0.0:
+                break
+            weight = np.maximum(weight * off / worst, 1e-9)
+            weight /= weight.max()
+            solution = Problem(self.y, self.allowed / np.sqrt(weight)).search(basis, x)
+            x, c = solution.x, solution.c
+        return best
+
+    def _shortened(self, basis: Basis, found: Solution, limit: float) -> Solution:
+        x = self._short_x(basis, found, limit)
         fixed: dict[int, float] = {}
         best = self.at(basis, x)
         for i in np.argsort(-np.abs(best.c)).tolist():
             zero = [0.0] if abs(best.c[i]) < 1e-3 * np.abs(best.c).max() else []
             for candidate in (*zero, *shorter(best.c[i])):
                 tried = self.at(basis, x, {**fixed, i: candidate})
-                if tried.fits:
+                if tried.worst <= limit:
                     best, fixed = tried, {**fixed, i: candidate}
                     break
         return best
+
+    def _short_x(self, basis: Basis, found: Solution, limit: float) -> FloatArray:
+        x = found.x.copy()
+        if not len(x):
+            return x
+        for digits in range(1, DIGITS + 1):  # most often they are round together
+            rounded = np.array([float(f"{v:.{digits}g}") for v in x])
+            if self.at(basis, rounded).worst <= limit:
+                x = rounded
+                break
+        for i in range(len(x)):
+            for candidate in shorter(x[i])[:-1]:
+                near = x.copy()
+                near[i] = candidate
+                tried = self.search_rest(basis, near, i)
+                if tried.worst <= limit:
+                    x = tried.x
+                    break
+        return x
 
     def search_rest(self, basis: Basis, x: FloatArray, kept: int) -> Solution:
         """The best fit with one of x kept."""
