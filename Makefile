@@ -44,8 +44,9 @@ typecheck: install  ## mypy --strict over lrwatch/
 quality: install  ## detection, causes and false alarms on 600 random runs: the README's table
 	@$(bin)/python benchmarks/quality.py
 
-tools:  ## Prometheus, Alertmanager, their checkers and a browser, unpacked into .tools where they are not on PATH
+tools:  ## Prometheus, Alertmanager, their checkers, kubectl, docker-compose and a browser, unpacked into .tools where they are not on PATH
 	@tests/tools.sh
+	@PYTHON="$$(command -v $(bin)/python || echo $(PYTHON))" tests/deploy/tools.sh
 	@tests/browser.sh
 	@tests/grafana.sh
 

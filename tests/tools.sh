@@ -1,7 +1,7 @@
 #!/bin/sh
 # Puts the programs that judge our rules and configurations into .tools/bin: Prometheus and Alertmanager with their
 # checkers, unpacked from Debian's packages. Nothing is installed, no root is needed, no daemon is started.
-# Where packages can be fetched, the promtool of a later Debian joins them as promtool-next.
+# Where packages can be fetched, promtool and amtool of a later Debian join them as promtool-next and amtool-next.
 set -eu
 
 programs="prometheus promtool prometheus-alertmanager amtool"
@@ -21,11 +21,10 @@ if [ -e "$tools/bin/prometheus-alertmanager" ] && [ ! -e "$tools/share/alertmana
     rm "$tools/bin/prometheus-alertmanager"
 fi
 
-next=trixie  # Prometheus 2.53
+next=trixie  # Prometheus 2.53, Alertmanager 0.28
 fetch_next() {
-    if [ -x "$tools/bin/promtool-next" ] || ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
-        return 0
-    fi
+    if [ -x "$tools/bin/promtool-next" ] && [ -x "$tools/bin/amtool-next" ]; then return 0; fi
+    if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then return 0; fi
     mkdir -p "$tools/bin"
     (
         work="$(mktemp -d "$tools/fetch.XXXXXX")"
@@ -41,14 +40,14 @@ fetch_next() {
         {
             archive="$(archives | head -n 1)"
             if [ -z "$archive" ]; then apt-get update -qq $own; archive="$(archives $own | head -n 1)"; fi
-            echo "fetching promtool-next from the package archive of $next"
+            echo "fetching promtool-next and amtool-next from the package archive of $next"
             echo "deb ${archive:?no Debian archive among the package sources} $next main" >sources
             own="$own -o Dir::Etc::sourcelist=$work/sources -o Dir::Etc::sourceparts=/dev/null"
             apt-get update -qq $own >log 2>&1 || true  # judged by the download
-            apt-get download -qq $own promtool >>log 2>&1 || { cat log >&2; exit 2; }
+            apt-get download -qq $own promtool prometheus-alertmanager >>log 2>&1 || { cat log >&2; exit 2; }
         }
-        dpkg-deb -x promtool_*.deb root
-        mv root/usr/bin/promtool "$tools/bin/promtool-next"
+        for deb in *.deb; do dpkg-deb -x "$deb" root; done
+        for program in promtool amtool; do mv "root/usr/bin/$program" "$tools/bin/$program-next"; done
     )
 }
 

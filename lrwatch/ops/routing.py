@@ -105,7 +105,8 @@ class Routing:
     """What a site decides.
 
     Attributes:
-        page, ticket, record, deadman: webhook addresses; an empty one makes a receiver that does nothing.
+        page, ticket, record, deadman: webhook addresses, or absolute paths of files that hold one, for it may be a
+            secret (Alertmanager 0.26); an empty one makes a receiver that does nothing.
         evaluation: seconds between two evaluations of the rules.
         wait, interval, repeat: of a group, in seconds; ``wait`` is at least two evaluations.
         heartbeat: seconds between two messages to the dead-man's switch.
@@ -190,6 +191,8 @@ def document(routing: Routing) -> dict[str, Any]:
 def _receiver(name: str, url: str, resolved: bool = True) -> dict[str, Any]:
     if not url:
         return {"name": name}
+    if url.startswith("/"):
+        return {"name": name, "webhook_configs": [{"url_file": url, "send_resolved": resolved}]}
     if not url.startswith(("http://", "https://")):
         raise LrwatchError(f"{name}: a webhook is an http:// or https:// address, got {url!r}")
     return {"name": name, "webhook_configs": [{"url": url, "send_resolved": resolved}]}
