@@ -125,7 +125,7 @@ _ALL: Final = (
              ticket("LrwatchFindingWarning", "LR308", "LR311"), "F2", needs=500, validate_every=40,
              pace=0.0, along=UNSTABLE),
     Scenario("oscillation", "restarts every 30 updates, each of which starts over", RESTARTS,
-             ticket("LrwatchFindingWarning", "LR309"), "F5", act=Act("start_over", 0, every=30), needs=240,
+             ticket("LrwatchFindingWarning", "LR309"), "F5", act=Act("start_over", 0, every=30), needs=270,
              pace=0.0, along=(*UNSTABLE, "LR307")),
     Scenario("hot-restart", "a restart to a learning rate far too high", HOT_RESTART,
              ticket("LrwatchFindingWarning", "LR305", "LR307"), "F6", at=300, pace=0.0, along=UNSTABLE),
