@@ -55,6 +55,7 @@ class Panel:
         width, height: in Grafana's grid, 24 wide. steps: colours by value; without them every series has its own.
         empty: what it means when there is nothing to show, and so may be; "" when that would be a fault.
         recent: a window of its own, back from the end of the dashboard's. log: logarithmic axis.
+        least: where the axis begins. soft: what the axis shows at least, so that rounding errors are no mountains.
         join: the label by which the rows of a table's queries are one row.
         names: whether a ``stat`` shows its legend. pairs: of an ``xy`` chart: (name, x, y), by their legends.
     """
@@ -73,6 +74,7 @@ class Panel:
     recent: str = ""
     log: bool = False
     least: float | None = None
+    soft: tuple[float, float] | None = None
     join: str = ""
     names: Literal["", "only", "with value"] = ""
     pairs: tuple[tuple[str, str, str], ...] = ()

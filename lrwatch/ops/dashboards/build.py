@@ -20,6 +20,7 @@ from grafana_foundation_sdk.models import heatmap as heat
 from grafana_foundation_sdk.models import prometheus as asked
 from grafana_foundation_sdk.models import xychart as xy
 
+from lrwatch.metrics import COMMON, METRICS
 from lrwatch.ops.dashboards.base import TAG, Annotation, Column, Dashboard, Mapping, Panel, Query, Step, Variable
 from lrwatch.ops.render import RUNBOOKS, fill
 from lrwatch.ops.thresholds import Values
@@ -27,6 +28,8 @@ from lrwatch.ops.thresholds import Values
 SOURCE: Final = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
 GRAFANA: Final = common.DataSourceRef(type_val="grafana", uid="-- Grafana --")
 TEXT: Final = "text"
+LABELS: Final = sorted({"alertname", *COMMON, *(label for metric in METRICS for label in metric.labels)})
+"""What could be a column of a table."""
 
 
 def files(dashboards: Iterable[Dashboard], values: Values, runbooks: str = RUNBOOKS) -> dict[str, str]:
@@ -211,6 +214,8 @@ def _lines(panel: Panel) -> timeseries.Panel:
     )  # fmt: skip
     if panel.log:
         made.scale_distribution(look.ScaleDistributionConfig().type(common.ScaleDistribution.LOG).log(10))
+    if panel.soft:
+        made.axis_soft_min(panel.soft[0]).axis_soft_max(panel.soft[1])
     if panel.steps:
         made.thresholds_style(look.GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED))
     for ref, query in zip(ascii_uppercase, panel.queries, strict=False):
@@ -277,7 +282,7 @@ def _table(panel: Panel) -> table.Panel:
         model.DataTransformerConfig(
             id_val="organize",
             options={
-                "excludeByName": {name: True for name in (*times, *values) if name not in shown},
+                "excludeByName": {name: True for name in (*times, *values, *LABELS) if name not in shown},
                 "indexByName": {name: i for i, name in enumerate(shown)},
                 "renameByName": {column.field: column.title for column in panel.columns},
             },

@@ -46,26 +46,26 @@ GOALS: Final = (
         "stat", "Runs that reached their goal",
         "Converged runs over all judged ones (converged, missed, failed) that ended within the time range. Green from "
         "the objective on that the alerts LrwatchConvergence…Burn guard.",
-        (Query(converged()),), unit="percentunit", width=4, height=6,
+        (Query(converged()),), unit="percentunit", width=4, height=4,
         steps=(("red", None), ("green", "convergence_objective")), empty=NO_RUN_ENDED,
     ),
     Panel(
         "stat", "Runs with an error finding",
         "Share of the runs that ended within the time range. Red above the target of LrwatchAnomalousRuns.",
-        (Query(anomalous()),), unit="percentunit", width=4, height=6,
+        (Query(anomalous()),), unit="percentunit", width=4, height=4,
         steps=(("green", None), ("red", "anomalous_share")), empty=NO_RUN_ENDED,
     ),
     Panel(
         "stat", "Accelerator time per converged run",
         "Accelerator seconds of all finished runs, the failed ones too, over the number of converged ones.",
-        (Query(f"{grown(_SECONDS)}\n/ ({grown(_RUNS, _CONVERGED)} > 0)"),), unit="s", width=4, height=6,
+        (Query(f"{grown(_SECONDS)}\n/ ({grown(_RUNS, _CONVERGED)} > 0)"),), unit="s", width=4, height=4,
         empty="no run converged within the time range",
     ),
     Panel(
         "stat", "Average time to converge",
         "Accelerator seconds of the converged runs alone, over their number: divide by the workers of a run for the "
         "time on the clock.",
-        (Query(f"{grown(_SECONDS, _CONVERGED)}\n/ ({grown(_RUNS, _CONVERGED)} > 0)"),), unit="s", width=4, height=6,
+        (Query(f"{grown(_SECONDS, _CONVERGED)}\n/ ({grown(_RUNS, _CONVERGED)} > 0)"),), unit="s", width=4, height=4,
         empty="no run converged within the time range",
     ),
     Panel(
@@ -73,12 +73,12 @@ GOALS: Final = (
         "Cost of all finished runs, by the price in their contract, over the number of converged ones; in that "
         "price's currency. The price is known of experiments with a run going on within the time range.",
         (Query(f"{COST}\n/ on () group_left () ({grown(_RUNS, _CONVERGED)} > 0)", "{{currency}}"),), unit="none",
-        width=4, height=6, empty="no run converged, or no contract names a price", names="with value",
+        width=4, height=4, empty="no run converged, or no contract names a price", names="with value",
     ),
     Panel(
         "stat", "Runs over budget in a row",
         "The longest present streak of an experiment. Red: LrwatchCostOverBudgetStreak pages.",
-        (Query(f"max (lrwatch_runs_over_budget_streak{{{EXPERIMENT}}})"),), unit="none", width=4, height=6,
+        (Query(f"max (lrwatch_runs_over_budget_streak{{{EXPERIMENT}}})"),), unit="none", width=4, height=4,
         steps=(("green", None), ("orange", 1), ("red", "budget_streak")), empty="no contract names a budget",
     ),
 )  # fmt: skip
@@ -95,7 +95,7 @@ BY_EXPERIMENT: Final = Panel(
         Query(f"max by (experiment) (lrwatch_final_metric_stddev{{{EXPERIMENT}}})"),
         Query(f"max by (experiment) (lrwatch_runs_over_budget_streak{{{EXPERIMENT}}})"),
     ),
-    width=24, height=8, join="experiment", empty=NO_RUN_ENDED,
+    width=24, height=7, join="experiment", empty=NO_RUN_ENDED,
     columns=(
         Column("experiment", "Experiment"),
         Column("Value #A", "Ended", unit="none", width=90),
@@ -124,33 +124,33 @@ TRENDS: Final = (
 FLEET: Final = (
     Panel(
         "stat", "Runs going on", "Runs that started and have not ended, of all experiments, without a contract too.",
-        (Query(f"count ({GOING_ON}) or vector(0)"),), unit="none", width=4, height=5,
+        (Query(f"count ({GOING_ON}) or vector(0)"),), unit="none", width=4, height=4,
     ),
     Panel(
         "stat", "Accelerators in use", "Workers of the runs that go on.",
         (Query(f"sum (max by (run_id) (lrwatch_world_size) and {GOING_ON}) or vector(0)"),), unit="none", width=4,
-        height=5,
+        height=4,
     ),
     Panel(
         "stat", "Spending per hour",
         "Price in the contract × workers, of the runs that go on; in that price's currency.",
         (Query(f"3600 * sum by (currency) (max by (run_id, currency) (lrwatch_price_per_gpu_second) * on (run_id) "
                f"group_left () (max by (run_id) (lrwatch_world_size) and {GOING_ON}))", "{{currency}}"),),
-        unit="none", width=4, height=5, names="with value", empty="no run with a price goes on",
+        unit="none", width=4, height=4, names="with value", empty="no run with a price goes on",
     ),
     Panel(
         "stat", "Runs with an error finding now", "Runs of which any worker has an error finding.",
         (Query('count (max by (run_id) (lrwatch_finding_active{severity="error"}) == 1) or vector(0)'),), unit="none",
-        width=4, height=5, steps=(("green", None), ("red", 1)),
+        width=4, height=4, steps=(("green", None), ("red", 1)),
     ),
     Panel(
         "stat", "Pages firing", "Critical alerts of lrwatch, those without a run too.",
         (Query('count (ALERTS{alertname=~"Lrwatch.+",alertstate="firing",severity="critical"}) or vector(0)'),),
-        unit="none", width=4, height=5, steps=(("green", None), ("red", 1)),
+        unit="none", width=4, height=4, steps=(("green", None), ("red", 1)),
     ),
     Panel(
         "stat", "Ledger read the runs", "How long ago. Red: LrwatchLedgerStale.",
-        (Query("time() - max (lrwatch_ledger_scan_timestamp_seconds)"),), unit="s", width=4, height=5,
+        (Query("time() - max (lrwatch_ledger_scan_timestamp_seconds)"),), unit="s", width=4, height=4,
         steps=(("green", None), ("red", "ledger_stale")), empty="no ledger is scraped",
     ),
 )  # fmt: skip
