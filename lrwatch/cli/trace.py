@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from lrwatch.cli import base
 from lrwatch.cli._trace import opened, trace_options
 from lrwatch.errors import LrwatchError, OutputExists
+
+if TYPE_CHECKING:
+    from lrwatch.trace.model import Damage
 
 _FORMATS = ("parquet", "arrow", "csv", "run")
 
@@ -47,11 +52,16 @@ def convert(ctx: click.Context, paths: tuple[str, ...], form: str | None, force:
     form = form or format_of(output)
     done = write(opened(ctx, paths[:-1]), output, form, force)
     click.echo(f"{output}: {done.rows} rows, {done.events} events", err=True)
-    for damage in done.damage:
-        click.echo(f"lrwatch: not written: {damage.source}:{damage.line}: {damage.message}", err=True)
-    if done.damaged > len(done.damage):
-        click.echo(f"lrwatch: and {done.damaged - len(done.damage)} more places that could not be read", err=True)
+    _tell(done.damage, done.damaged)
     return base.OK
+
+
+def _tell(damage: Sequence[Damage], count: int) -> None:
+    """What is not in the output."""
+    for place in damage[:5]:
+        click.echo(f"lrwatch: not written: {place.source}:{place.line}: {place.message}", err=True)
+    if count > 5:
+        click.echo(f"lrwatch: and {count - 5} more places that could not be read", err=True)
 
 
 @trace.command()
@@ -105,6 +115,7 @@ def openmetrics(
             part.unlink(missing_ok=True)
     moved = f"; {written.moved} rows were moved to a later millisecond" if written.moved else ""
     click.echo(f"{written.samples} samples{moved}", err=True)
+    _tell(written.damage, written.damaged)
     return base.OK
 
 

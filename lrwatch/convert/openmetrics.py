@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrwatch.errors import TraceError
-from lrwatch.trace.model import SIGNALS, Chunk, Event, Source
+from lrwatch.trace.model import SIGNALS, Chunk, Damage, Event, Source
 
 PREFIX: Final = "lrwatch_trace_"
 FAMILIES: Final = {
@@ -36,10 +36,13 @@ SLACK: Final = 60.0
 
 @dataclass
 class Written:
-    """What came out: samples; rows that were moved to a later millisecond."""
+    """What came out: samples; rows that were moved to a later millisecond; how many places could not be read, and
+    the first of them."""
 
     samples: int = 0
     moved: int = 0
+    damaged: int = 0
+    damage: list[Damage] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,9 @@ def _samples(
     last: dict[int, int] = {}
     latest = (time.time() + SLACK) * 1000
     for item in source:
+        if isinstance(item, Damage) and family == "step":
+            written.damaged += 1
+            written.damage = [*written.damage, item][:5]
         if not isinstance(item, Chunk) or not len(item):
             continue
         ms, moved = _times(item, clock, last, latest)

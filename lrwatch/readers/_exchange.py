@@ -7,8 +7,8 @@ event    empty: a row of the trace · the kind of an event, whose content is the
          ``about``: what ``fields`` says holds for the rows of this rank and segment from here on
 ======== ==========================================================================================================
 
-``about`` has ``lr_read``, ``origin_known``, ``thinned``, ``world``, ``quantum`` and ``digits`` of the chunks. A value that is
-missing is null (an empty cell), NaN is NaN.
+``about`` has ``lr_read``, ``origin_known``, ``thinned``, ``world``, ``quantum`` and ``digits`` of the chunks. A value
+that is missing is null (an empty cell), NaN is NaN.
 """
 
 from __future__ import annotations

@@ -22,6 +22,8 @@ Parse = Callable[[str], Row | None]
 """A line → its row; None: it is none. May keep a state from line to line."""
 
 VALIDATION: Final = "validation/"
+_LIKE: Final = 6
+"""Characters that a torn row has in common with the one before it."""
 _ANSI = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -102,6 +104,7 @@ class Log:
 
     def __init__(self, name: str, options: Options, convention: Convention, parse: Parse, rank: int = 0):
         self.name, self.parse = name, parse
+        self._begins = ""
         self.records = Records(name, options, convention, rank)
 
     def items(self, line: int, data: bytes) -> list[Item]:
@@ -118,6 +121,8 @@ class Log:
                 text = part.replace(b"\0", b"").decode("utf-8", "replace")
                 row = self.parse(text)
                 if row is None:
+                    if number == cut and self._begins and text.startswith(self._begins):
+                        result.append(self.records.damage("torn", number, "torn last line; it is not used"))
                     continue
                 if b"\0" in part or "\ufffd" in text:
                     what = "NUL bytes" if b"\0" in part else "bytes that are not UTF-8"
@@ -125,6 +130,7 @@ class Log:
                 elif number == cut:
                     result.append(self.records.damage("torn", number, "torn last line; it is not used"))
                 else:
+                    self._begins = text[:_LIKE]
                     rows.append(row)
                     lines.append(number)
         return result + self.records.take(rows, lines)

@@ -27,7 +27,7 @@ class Parser:
 
     def __call__(self, line: str) -> Row | None:
         found = _LINE.search(line)
-        if found is None:
+        if found is None or int(found[1]) == 0:  # what is printed before the first step
             return None
         step, skipped = int(found[1]), int(found[2])
         this = (step - self.last[0], skipped - self.last[1]) == (1, 1)

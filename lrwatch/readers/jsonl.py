@@ -156,8 +156,9 @@ class Reading:
             if isinstance(row, tuple):
                 result.append(self.records.damage(row[0], number, row[1]))
                 continue
+            before = self.columns
             if any(key not in self.keys for key in row) and (changed := self._learn(row)):
-                result += self.records.take(rows, lines, self.columns)
+                result += self.records.take(rows, lines, before)
                 rows, lines = [], []
                 result.append(self.records.damage("columns_changed", number, changed))
             known = {c: row[k] for c, k in self.columns.items() if k in row}
@@ -257,6 +258,8 @@ def _few(keys: Mapping[str, None]) -> str:
 
 def _detect(path: Path, head: bytes) -> float:
     for line in head.split(b"\n")[:20]:
+        if not line.strip():
+            continue
         keys = _object(line)
         if keys is None:
             return 0.0

@@ -28,8 +28,8 @@ def _detect(path: Path, head: bytes) -> float:
     if path.is_dir():
         return 0.0
     cells, _ = separated(head.partition(b"\n")[0].decode("utf-8", "replace").strip())
-    keras = cells[0].strip() == "epoch" and "step" not in cells and any(rate in cells for rate in _RATES)
-    return 0.92 if keras and sorted(cells[1:]) and "loss" in cells else 0.0
+    keras = cells[:1] == ["epoch"] and "step" not in cells and any(rate in cells for rate in _RATES)
+    return 0.92 if keras and "loss" in cells else 0.0
 
 
 READER = Reader("keras_csv", _detect, _open, partial(lines, convention=CONVENTION))

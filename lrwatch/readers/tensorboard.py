@@ -7,7 +7,6 @@ rate was read the file does not say (``--lr-read``). Later files of a directory 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,9 @@ from lrwatch.readers.base import Convention, Options, Reader, TraceSource
 from lrwatch.trace.model import Chunk, Damage, Event, Item, TraceInfo
 
 MARK = ".tfevents."
+_LARGEST = 1 << 30
+_CHECKED = 1 << 10
+"""Bytes of a record whose checksum is looked at: that of an image would take longer than reading all scalars."""
 CONVENTION = Convention(
     merge=True,
     digits=9,
@@ -56,31 +58,54 @@ class Run:
 
 def _logged(file: Path) -> Iterator[Scalars | Damage]:
     try:
-        from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
         from tensorboard.compat.proto.event_pb2 import Event as Proto
+        from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
         from tensorboard.util import tensor_util
     except ImportError:
         raise MissingExtra(f"{file}: reading TensorBoard's event files", "tensorboard") from None
-    logging.getLogger("tensorboard").setLevel(logging.ERROR)
-    number = 0
-    try:
-        for raw in RawEventFileLoader(str(file)).Load():
-            number += 1
+    for number, raw in enumerate(_records(file, masked_crc32c), 1):
+        if isinstance(raw, Damage):
+            yield raw
+            continue
+        try:
             event = Proto.FromString(raw)
-            for value in event.summary.value:
-                if value.HasField("simple_value"):
-                    number_text = repr(value.simple_value)
-                elif value.HasField("tensor") and _is_scalar(value):
-                    number_text = repr(float(tensor_util.make_ndarray(value.tensor)))
-                else:
-                    continue
-                tag = value.tag.removesuffix("/scalar_summary")
-                yield Scalars(str(event.step), {tag: number_text}, repr(event.wall_time), number)
-    except MissingExtra:
-        raise
-    except Exception as e:  # DataLossError, DecodeError and whatever else the loader raises at a broken record
-        what = str(e).strip().partition("\n")[0][:120] or type(e).__name__
-        yield Damage("undecodable", str(file), number + 1, f"record {number + 1} is damaged ({what}); the rest is lost")
+            values = [(value.tag, _scalar(value, tensor_util)) for value in event.summary.value]
+        except Exception:  # google.protobuf.message.DecodeError, or a tensor that is none
+            yield Damage("undecodable", str(file), number, f"record {number} is damaged")
+            continue
+        for tag, text in values:
+            if text is not None:
+                yield Scalars(
+                    str(event.step), {tag.removesuffix("/scalar_summary"): text}, repr(event.wall_time), number
+                )
+
+
+def _records(file: Path, checksum: Any) -> Iterator[bytes | Damage]:
+    """The records of an event file. TensorBoard's own loader stops at a damaged one without a word."""
+    with file.open("rb") as stream:
+        number = 0
+        while head := stream.read(12):
+            number += 1
+            size = int.from_bytes(head[:8], "little")
+            if len(head) == 12 and checksum(head[:8]) != int.from_bytes(head[8:], "little"):
+                yield Damage("undecodable", str(file), number, f"record {number} is damaged, and all after it is lost")
+                return
+            data = stream.read(size + 4) if len(head) == 12 and size < _LARGEST else b""
+            if len(data) < size + 4 or len(head) < 12:
+                yield Damage("torn", str(file), number, "torn last record: its writer was stopped in it")
+                return
+            if size <= _CHECKED and checksum(data[:-4]) != int.from_bytes(data[-4:], "little"):
+                yield Damage("undecodable", str(file), number, f"record {number} is damaged (checksum)")
+                continue
+            yield data[:-4]
+
+
+def _scalar(value: Any, tensors: Any) -> str | None:
+    if value.HasField("simple_value"):
+        return repr(value.simple_value)
+    if value.HasField("tensor") and _is_scalar(value):
+        return repr(float(tensors.make_ndarray(value.tensor)))
+    return None
 
 
 def _is_scalar(value: Any) -> bool:
