@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from lrwatch.curve import Curve
 from lrwatch.diagnosis.case import Case, Facts, Place, Rows
-from lrwatch.diagnosis.diagnose import Diagnosis, diagnose, diagnose_position, unexplained
+from lrwatch.diagnosis.diagnose import Diagnosis, diagnose, diagnose_position, unexplained, unsearched
 from lrwatch.diagnosis.evidence import FIELDS, Columns, Sketch
 from lrwatch.schedules.base import FloatArray
 
@@ -18,6 +19,10 @@ MAX_SEGMENTS = 64
 
 PATIENCE = 1.5
 """Growth of the rows after which a diagnosis is tested again; a search costs a few tenths of a second."""
+
+SEARCHES, FAILURES = 8, 2
+"""Workers of which the same column is searched in the same segment, and how many may remain unexplained; the others are
+held against what those have shown. A search takes some tenths of a second."""
 
 POSITION = "sched"
 """The column name of the scheduler's own position."""
@@ -48,8 +53,10 @@ class Casebook:
 
     def __init__(self) -> None:
         self._sketches: dict[tuple[int, str, int], Sketch] = {}
+        self._columns: defaultdict[int, dict[str, None]] = defaultdict(dict)
         self._begins: dict[tuple[int, int], float] = {}
         self._diagnoses: dict[tuple[int, str, int], tuple[int, Diagnosis]] = {}
+        self._searched: defaultdict[tuple[str, int], dict[int, Diagnosis]] = defaultdict(dict)
 
     def begin(self, rank: int, segment: int, t: float) -> None:
         """Note where a segment begins; without it, that is the position of its first row."""
@@ -60,16 +67,18 @@ class Casebook:
         if not len(rows) or (segment >= MAX_SEGMENTS and (rank, column, segment) not in self._sketches):
             return
         self.begin(rank, segment, float(rows.values["t"][0]))
+        self._columns[rank].setdefault(column)
         self._sketches.setdefault((rank, column, segment), Sketch()).add(rows)
 
     def columns(self, rank: int) -> list[str]:
         """The columns remembered of one worker."""
-        return list(dict.fromkeys(column for r, column, _ in self._sketches if r == rank))
+        return list(self._columns[rank])
 
     def kept(self, rank: int, column: str) -> tuple[FloatArray, FloatArray]:
         """Kept rows of one column over all segments, float64[m, len(FIELDS)], and what the causes named so far
         predict for them, float64[m], NaN where none is."""
-        kept = {key: s.rows() for key, s in self._sketches.items() if key[:2] == (rank, column)}
+        keys = [(rank, column, s) for s in range(MAX_SEGMENTS) if (rank, column, s) in self._sketches]
+        kept = {key: self._sketches[key].rows() for key in keys}
         return np.concatenate([*kept.values()]), np.concatenate([self._predicted(*part) for part in kept.items()])
 
     def _predicted(self, key: tuple[int, str, int], kept: FloatArray) -> FloatArray:
@@ -91,7 +100,8 @@ class Casebook:
             return None
         seen, known = self._diagnoses.get(question.key, (0, None))
         if known is None or (
-            sketch.seen >= seen * PATIENCE and not _holds(known, _rows(_finite(sketch), curves[source]), question.column)
+            sketch.seen >= seen * PATIENCE
+            and not _holds(known, _rows(_finite(sketch), curves[source]), question.column)
         ):
             known = self._fresh(question, sketch, curves, source, facts, place)
             self._diagnoses[question.key] = (sketch.seen, known)
@@ -117,9 +127,17 @@ class Casebook:
             place=place,
             resumed_at=self._begins.get((question.rank, question.segment)) if question.segment > 0 else None,
         )
-        for (_, column, segment), (_, known) in self._diagnoses.items():  # mostly the neighbours have the same bug
-            if (column, segment) == (question.column, question.segment) and _holds(known, case.rows, column):
+        searched = self._searched[question.column, question.segment]
+        for known in searched.values():  # mostly the neighbours have the same bug
+            if _holds(known, case.rows, question.column):
                 return known
+        failed = sum(known.hypothesis is None for known in searched.values())
+        if question.rank not in searched and (len(searched) >= SEARCHES or failed >= FAILURES):
+            return unsearched(len(searched))
+        searched[question.rank] = found = self._search(question, case)
+        return found
+
+    def _search(self, question: Question, case: Case) -> Diagnosis:
         if question.column == POSITION:
             return diagnose_position(case)
         first: Diagnosis | None = None
@@ -142,8 +160,9 @@ class Casebook:
 
     def named(self, rank: int, segment: int) -> Iterator[str]:
         """The columns of a worker's segment that have a named cause."""
-        for (r, column, s), (_, d) in self._diagnoses.items():
-            if (r, s) == (rank, segment) and d.hypothesis is not None and column != POSITION:
+        for column in self._columns[rank]:
+            _, d = self._diagnoses.get((rank, column, segment), (0, None))
+            if d is not None and d.hypothesis is not None:
                 yield column
 
     def test(self, rank: int, column: str, segment: int, rows: Rows, curve: Curve, facts: Facts) -> None:

@@ -105,6 +105,11 @@ def unexplained(case: Case, nearest: Hypothesis | None) -> Diagnosis:
     return Diagnosis(Cause("unexplained", confidence="low", explains=share, sentence=sentence), None, nearest)
 
 
+def unsearched(others: int) -> Diagnosis:
+    """A worker that differs in another way than those that were looked at."""
+    return _nothing(f"it is none of the causes found on {others} other workers; no more were searched for")
+
+
 def _nothing(sentence: str) -> Diagnosis:
     return Diagnosis(Cause("unexplained", confidence="low", explains=0.0, sentence=sentence), None)
 

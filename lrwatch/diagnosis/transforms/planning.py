@@ -47,7 +47,7 @@ def horizon(case: Case) -> Iterator[Hypothesis]:
         yield from _all_stretched(case, planned, thin)
     if last.family == "warmup_stable_decay":
         yield from _share_of_decay(case, planned, thin)
-    grid = (last.start + last.length * np.geomspace(1.0 / 64.0, 64.0, 257)).tolist()
+    grid = (last.start + last.length * np.geomspace(1.0 / 64.0, 64.0, 129)).tolist()
     for after in behaviours(case.curve):
         found = minimise(_loss_of_end(case.curve, after, thin), grid)
         *_, found = settled(case, lambda end, after=after: _ending(case.curve, end, after), found)  # type: ignore[misc]
@@ -175,7 +175,7 @@ def warmup_length(case: Case) -> Iterator[Hypothesis]:
         return
     thin = case.rows.thin(SEARCH_ROWS)
     limit = case.curve.horizon or 64.0 * width
-    grid = np.geomspace(max(width / 128.0, 0.5), max(limit, 2.0 * width), 257).tolist()
+    grid = np.geomspace(max(width / 128.0, 0.5), max(limit, 2.0 * width), 129).tolist()
     for keeps in ("end", "length", "horizon")[: 3 if len(case.curve.phases) > 2 else 2]:
         found = minimise(_loss_of_warmup(case.curve, keeps, thin), grid)
         for new in dict.fromkeys((float(round(found)), found)):

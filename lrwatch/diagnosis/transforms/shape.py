@@ -38,7 +38,7 @@ def floor(case: Case) -> Iterator[Hypothesis]:
     def ending_at(value: float) -> Curve:
         return case.curve.with_last_phase(params=_with(case.curve.phases[-1], "to", (value / peak, True)))
 
-    found = minimise(lambda v: loss(ending_at(v).at(thin.t), thin), np.linspace(0.0, peak, 129).tolist())
+    found = minimise(lambda v: loss(ending_at(v).at(thin.t), thin), np.linspace(0.0, peak, 65).tolist())
     share = found / peak if peak else 0.0
     simple = [
         simple_fraction(share, limit=n, rtol=r) for n, r in ((1000, max(case.rows.resolution(), 1e-6)), (200, 0.02))

@@ -60,7 +60,8 @@ def progress(case: Case) -> Iterator[Hypothesis]:
         by_t = dict(zip(rows.t.tolist(), where.tolist(), strict=True))
 
         def position(r: Rows) -> FloatArray:
-            return np.interp(r.t, list(by_t), list(by_t.values()))
+            found: FloatArray = np.interp(r.t, list(by_t), list(by_t.values()))
+            return found
 
         params = {"lead": float(lead[np.argmax(np.abs(lead))])}
         yield Hypothesis(
