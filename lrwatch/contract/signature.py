@@ -22,7 +22,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from lrwatch.contract.hash import Identity, compare
 from lrwatch.contract.model import Contract
@@ -170,7 +170,7 @@ def _private(path: Path) -> Ed25519PrivateKey:
         raise LrwatchError(f"{path}: {what}; {_MAKE}") from None
     if not isinstance(key, ed25519.Ed25519PrivateKey):
         raise LrwatchError(f"{path}: is not an Ed25519 key; {_MAKE}")
-    return key
+    return cast("Ed25519PrivateKey", key)
 
 
 def _public(path: Path) -> list[Ed25519PublicKey]:
