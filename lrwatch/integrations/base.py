@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
 
@@ -62,6 +63,7 @@ class Watching:
         self.watch: Watch | None = None
         self._contract, self._options = arguments.promise(contract), options
         self._stand_in: StandIn | None = None
+        self._phase: AbstractContextManager[None] | None = None
 
     def begin(
         self,
@@ -75,6 +77,7 @@ class Watching:
         """Training begins. One that began before and did not end has failed."""
         if self.watch is not None:
             self.watch._close("failed")
+        self._phase = None
         self._stand_in = optimizer if isinstance(optimizer, StandIn) else stand_in(optimizer)
         self.watch = start_watch(
             self._stand_in or optimizer,
@@ -98,6 +101,18 @@ class Watching:
         """Something happened between updates."""
         if self.watch is not None:
             self.watch.event(kind, **fields)
+
+    def validation_begins(self) -> None:
+        """No update will come for a while; may be said again and again."""
+        if self.watch is not None and self._phase is None:
+            self._phase = self.watch.validating()
+            self._phase.__enter__()
+
+    def validation_ends(self) -> None:
+        """Updates, or the end, will come."""
+        if self._phase is not None:
+            self._phase.__exit__(None, None, None)
+            self._phase = None
 
     def end(self, outcome: str) -> None:
         """Training ended. Raises TrainingContractBroken where ``fail_on`` asks for it."""

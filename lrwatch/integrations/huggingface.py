@@ -73,6 +73,16 @@ class LrwatchCallback(Watching, TrainerCallback):  # type: ignore[misc]
         if "loss" in logs:
             self._complete(logs["loss"], logs.get("grad_norm"))
 
+    def on_prediction_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.validation_begins()
+
+    def on_predict(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, *_: Any, **kwargs: Any
+    ) -> None:
+        self.validation_ends()
+
     def on_evaluate(
         self,
         args: TrainingArguments,
@@ -81,6 +91,7 @@ class LrwatchCallback(Watching, TrainerCallback):  # type: ignore[misc]
         metrics: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        self.validation_ends()
         self._complete()
         self.event("validation", metrics={k: v for k, v in (metrics or {}).items() if isinstance(v, (int, float))})
 

@@ -67,6 +67,12 @@ class LrwatchCallback(Watching, keras.callbacks.Callback):  # type: ignore[misc]
         elif hasattr(optimizer, "inner_optimizer") and not optimizer.inner_optimizer.gradient_accumulation_steps:
             self.update(loss, epoch=self._epoch)  # the loss scaler has skipped it
 
+    def on_test_begin(self, logs: Any = None) -> None:
+        self.validation_begins()
+
+    def on_test_end(self, logs: Any = None) -> None:
+        self.validation_ends()
+
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         found = {k: v for k, v in (logs or {}).items() if k.startswith("val_")}
         if found:

@@ -87,7 +87,11 @@ class LrwatchCallback(Watching, Callback):  # type: ignore[misc]
             loss = loss * trainer.accumulate_grad_batches  # Lightning has divided it
         self.update(loss, epoch=trainer.current_epoch)
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.validation_begins()
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.validation_ends()
         if not trainer.sanity_checking:
             self.event("validation", metrics=dict(trainer.callback_metrics))
 

@@ -17,6 +17,7 @@ import pytest
 
 from lrwatch import contract as contracts
 from lrwatch.agent import process
+from lrwatch.agent.phases import Phases
 from lrwatch.errors import ContractError, LrwatchError
 from lrwatch.readers import open_trace
 from lrwatch.verify import verify
@@ -71,10 +72,16 @@ def verdict(contract: dict[str, Any], run: Path) -> str:
     return verify(contracts.from_document(contract), open_trace([run])).result.verdict()
 
 
-def test_a_kept_promise(framework: Any, tmp_path: Path) -> None:
+def test_a_kept_promise(framework: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, contract = tmp_path / "run", promise(framework)
+    phases: list[str] = []
+    enter, leave = Phases.enter, Phases.leave
+    monkeypatch.setattr(Phases, "enter", lambda self, state: phases.append(state) or enter(self, state))
+    monkeypatch.setattr(Phases, "leave", lambda self, before: phases.append("left") or leave(self, before))
     weights, watch = framework.train(tmp_path, {"contract": contract, "run_dir": run})
     assert watch.findings == ()
+    validations = [kind for kind, _ in getattr(framework, "EVENTS", []) if kind == "validation"]
+    assert phases == ["validating", "left"] * len(validations)
 
     start, *rest = lines(run)
     assert (start["event"], start["lr_read"], start.get("accumulate")) == ("start", "used", framework.ACCUMULATE)
