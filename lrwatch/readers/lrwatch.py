@@ -108,7 +108,10 @@ class Reading:
             elif "event" in row:
                 result += self._take(rows, lines)
                 rows, lines = [], []
-                result.append(self._event(row, number))
+                if row["event"] == "precision":
+                    self._precise(row)
+                else:
+                    result.append(self._event(row, number))
             else:
                 rows.append(row)
                 lines.append(number)
@@ -184,6 +187,11 @@ class Reading:
         ts = float(ts) if isinstance(ts, int | float) and abs(ts) < 1e300 else None
         return Event(kind, update, self.rank, self.segment, ts, fields, self.name, line)
 
+    def _precise(self, row: Row) -> None:
+        """How precisely the signals of the rows from here on are known."""
+        self.digits = {name: int(value) for name, value in _sizes(row.get("digits"))}
+        self.quantum = {name: float(value) for name, value in _sizes(row.get("quantum"))}
+
     def _begin(self, row: Row, line: int) -> None:
         version = row.get("lrwatch_trace", VERSION)
         if version != VERSION:
@@ -197,8 +205,7 @@ class Reading:
         segment = self.segment if row["event"] == "start" or line == 1 else self.segment + 1
         self.segment = _count(row.get("segment"), segment) or 0
         self.origin_known = row.get("origin") != "unknown"
-        self.digits = {name: int(value) for name, value in _sizes(row.get("digits"))}
-        self.quantum = {name: float(value) for name, value in _sizes(row.get("quantum"))}
+        self._precise(row)
         self.thinned = row.get("rows") == "changes"
         if self.told is None:
             said = row.get("lr_read", "used")

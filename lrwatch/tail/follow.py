@@ -115,8 +115,9 @@ class Tail:
         self._skip = partial(rows_recorded, self.run_dir, rank, last.segment) if last is not None else None
         about = {"run": self.run, "experiment": experiment, "world": self.identity.world, "from": source.name}
         self._placing = Placing(
-            rank=rank, named=named, segment=segment, about=about, identity=lambda: source.identity
-        )
+            rank=rank, named=named, segment=segment, about=about, identity=lambda: source.identity,
+            numbered=contract is None or contract.clock.axis == "update",
+        )  # fmt: skip
         self._text = Text(source.name, readers(), options, format)
         self._queue = Queue(rank)
         earlier = summary.read(self.run_dir, rank)

@@ -54,6 +54,9 @@ class Recording:
             self._put(item.take(slice(done, None)) if done else item)
 
     def _put(self, item: Chunk | Event) -> None:
+        if isinstance(item, Chunk) and "update" in item.missing:  # single rows without a number have no place in it
+            item = item.take(item.present("update"))
+            item = replace(item, missing={name: rows for name, rows in item.missing.items() if name != "update"})
         if self._start is not None:
             start, self._start = self._start, None
             self._writer.write(start)

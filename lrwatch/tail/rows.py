@@ -15,8 +15,8 @@ from typing import Any, Final
 import numpy as np
 
 from lrwatch.tail.sources import Piece
-from lrwatch.tolerance import EXACT_DIGITS
 from lrwatch.trace.model import SIGNALS, Array, Chunk, Event, Item
+from lrwatch.trace.writer import EXACT
 
 ROWS: Final = 8
 """Rows that a start must have had, for a step back to be the next one."""
@@ -29,7 +29,8 @@ class Placing:
 
     Args:
         rank: whose they are; ``named``: the rank that the reader gives them. segment: the first one.
-        about: what every start event says. identity: of the text, where it can be read again.
+        about: what every start event says. numbered: whether rows are worth nothing without their update, because
+            the contract counts updates; else a row is placed by its epoch, tokens, …. identity: of the text, where it can be read again.
     """
 
     def __init__(
@@ -39,11 +40,13 @@ class Placing:
         named: int,
         segment: int,
         about: Mapping[str, Any],
+        numbered: bool = True,
         identity: Callable[[], str | None] = lambda: None,
         monotonic: Callable[[], float] = time.monotonic,
     ):
         self.rank, self.segment = rank, segment
         self._named, self._about, self._identity, self._monotonic = named, about, identity, monotonic
+        self._numbered = numbered
         self._begun = False
         self._last, self._rows, self._read = -1, 0, 0
         self._held: list[Item] = []
@@ -91,7 +94,15 @@ class Placing:
         if chunk.rank != self._named:
             self.foreign += len(chunk)
         elif len(chunk):
-            self._keep(replace(chunk, rank=self.rank))
+            self._keep(self._counted(replace(chunk, rank=self.rank)))
+
+    def _counted(self, chunk: Chunk) -> Chunk:
+        """Rows that have no number at all are counted, and it is said when they must not be judged by that."""
+        unknown = chunk.missing.get("update")
+        if unknown is None or not unknown.all():
+            return chunk
+        missing = {name: rows for name, rows in chunk.missing.items() if name != "update"}
+        return replace(chunk, missing=missing, origin_known=not self._numbered)
 
     def _keep(self, item: Item) -> None:
         if not self._held:
@@ -138,16 +149,15 @@ class Placing:
         if self._begun:
             self.segment += 1
         self._begun, self._rows = True, 0
-        placed = "update" not in chunk.missing
         groups = list(chunk.signals("lr"))
         fields = {
             **self._about,
             "log": self._identity(),
             "log_row": self._read or None,
-            "origin": "log" if placed else "unknown",
+            "origin": "log" if chunk.origin_known else "unknown",
             "lr_read": chunk.lr_read,
             "groups": groups,
-            "digits": {c: d for c, d in chunk.digits.items() if d < EXACT_DIGITS},
+            "digits": {c: d for c, d in chunk.digits.items() if d < EXACT},
             "quantum": {c: q for c, q in chunk.quantum.items() if q},
         }
         fields = {k: v for k, v in fields.items() if v not in (None, {}, [])}
@@ -190,7 +200,7 @@ def _known(chunk: Chunk | None) -> bool:
     if chunk is None:
         return False
     return all(
-        chunk.quantum.get(c, 0.0) > 0 or chunk.digits.get(c, EXACT_DIGITS) >= EXACT_DIGITS - 1 for c in _rates(chunk)
+        chunk.quantum.get(c, 0.0) > 0 or chunk.digits.get(c, EXACT) >= EXACT for c in _rates(chunk)
     )
 
 

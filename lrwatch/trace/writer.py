@@ -3,10 +3,12 @@
     {"event":"start","lrwatch_trace":1,"run":"…","rank":3,"world":4,"segment":0,"update":0,…}
     {"update":0,"attempt":0,"micro":0,"lr":0.0003,"loss":2.1,"ts":1785578400.25}
     {"event":"checkpoint","update":100,"scheduler_state":true,"ts":…}
+    {"event":"precision","update":120,"digits":{"lr/0":5},"quantum":{"lr/0":1e-09}}
 
 The first line is the start or resume event, whose rank, world and segment hold for the rows after it. A row leaves
 out what has no value, and ``skipped`` where it is 0; ``lr`` alone is the group ``0``; values that are not finite are
-the strings ``"nan"``, ``"inf"``, ``"-inf"``.
+the strings ``"nan"``, ``"inf"``, ``"-inf"``. How precisely signals are known, where they were read from a text that
+does not have all digits, stands in the first line, and again where later rows have shown more of it.
 
 Lines are collected as bytes and handed to the kernel whole, in one ``os.write`` on a descriptor opened with O_APPEND:
 what was flushed survives SIGKILL, and there is no text buffer that a forked child could write a second time.
@@ -30,6 +32,8 @@ from lrwatch.trace.model import SIGNALS, Array, Chunk, Event
 
 VERSION: Final = 1
 _FILE = re.compile(r"rank(\d+)-seg(\d+)\.jsonl")
+EXACT: Final = 16
+"""Digits from which on nothing is lost."""
 _TAIL: Final = 1 << 16
 _BLOCK: Final = 64
 
@@ -58,6 +62,7 @@ class TraceWriter:
         self._header: Event | None = None
         self._pending: list[Chunk | Event] = []
         self._torn = False
+        self._precision: tuple[Mapping[str, int], Mapping[str, float]] = {}, {}
         self._process = os.getpid()
 
     def write(self, item: Chunk | Event) -> None:
@@ -75,11 +80,28 @@ class TraceWriter:
                 self._append(lines)
                 self._end()
                 self._header, lines = item, []
+                self._precision = item.fields.get("digits") or {}, item.fields.get("quantum") or {}
                 continue
             if self._header is None and self._file < 0:
                 self._header = _plain_header(item)
-            lines.append(encode_rows(item) if isinstance(item, Chunk) else encode_event(item))
+            if isinstance(item, Chunk):
+                lines += [self._sharper(item), encode_rows(item)]
+            else:
+                lines.append(encode_event(item))
         self._append(lines)
+
+    def _sharper(self, chunk: Chunk) -> bytes:
+        """A line about the precision of a chunk's signals, where it is another one than before."""
+        known = (
+            {name: digits for name, digits in chunk.digits.items() if digits < EXACT},
+            {name: quantum for name, quantum in chunk.quantum.items() if quantum},
+        )
+        if known == self._precision or not len(chunk):
+            return b""
+        self._precision = known
+        line = {"event": "precision", "update": int(chunk.columns["update"][0])}
+        line |= {"digits": known[0], "quantum": known[1]}
+        return (json.dumps(line, separators=(",", ":")) + "\n").encode("ascii")
 
     def close(self) -> None:
         """Flush and let go of the file. Raises OSError like ``flush``; safe to call again."""
