@@ -62,7 +62,11 @@ class Piece:
 
     def __call__(self, t: FloatArray, factors: FloatArray | None = None) -> FloatArray:
         phase = self.phase
-        local = np.maximum(t - phase.start, 0.0) + phase.offset
+        local = t - phase.start if phase.start else t
+        if local.min(initial=0.0) < 0.0:
+            local = np.maximum(local, 0.0)
+        if phase.offset:
+            local = local + phase.offset
         if phase.stairs is not None:
             local = np.floor(local / phase.stairs) * phase.stairs
         family = _FAMILIES[phase.family]

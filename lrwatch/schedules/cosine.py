@@ -15,16 +15,13 @@ Source: Loshchilov and Hutter, SGDR, 2016, eq. 5; torch.optim.lr_scheduler.Cosin
 
 from __future__ import annotations
 
-import numpy as np
-
-from lrwatch.schedules.base import Family, FloatArray, Param, Params, fold
+from lrwatch.schedules.base import Family, FloatArray, Param, Params, fold, half_cosine
 
 
 def cosine(t: FloatArray, p: Params) -> FloatArray:
     """Multiplier of the base, float64[n], at local times ``t`` float64[n]."""
     x = fold(t, p["length"], p["after"]) / p["length"]
-    value: FloatArray = p["to"] + (p["from"] - p["to"]) * (1.0 + np.cos(np.pi * x)) / 2.0
-    return value
+    return half_cosine(x, p["from"], p["to"])
 
 
 FAMILY = Family(

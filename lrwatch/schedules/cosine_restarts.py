@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrwatch.schedules.base import Family, FloatArray, Param, Params, cycles
+from lrwatch.schedules.base import Family, FloatArray, Param, Params, cycles, half_cosine
 
 _MOST_LANDMARKS = 8
 
@@ -31,22 +31,21 @@ _MOST_LANDMARKS = 8
 def cosine_restarts(t: FloatArray, p: Params) -> FloatArray:
     """Multiplier of the base, float64[n], at local times ``t`` float64[n]."""
     cycle, x = _position(t, p["period"], p["multiply"])
-    left = (1.0 + np.cos(np.pi * x)) / 2.0
     shrunk = np.power(p["decay"], cycle) if p["decay"] != 1.0 else 1.0
     value: FloatArray
     if p["decays"] == "peak":
-        value = p["to"] + (p["from"] * shrunk - p["to"]) * left
+        value = half_cosine(x, p["from"] * shrunk, p["to"])
     elif p["decays"] == "amplitude":
-        value = p["to"] + (p["from"] - p["to"]) * shrunk * left
+        value = half_cosine(x, p["to"] + (p["from"] - p["to"]) * shrunk, p["to"])
     else:
-        value = (p["to"] + (p["from"] - p["to"]) * left) * shrunk
+        value = half_cosine(x, p["from"], p["to"]) * shrunk
     length = p.get("length")
     if p["after"] == "hold" and length is not None:
         value = np.where(t >= length, p["to"], value)
     return value
 
 
-def _position(t: FloatArray, period: float, multiply: int) -> tuple[FloatArray, FloatArray]:
+def _position(t: FloatArray, period: float, multiply: int) -> tuple[FloatArray | float, FloatArray]:
     """The cycle that each ``t`` is in and the share of it that is over.
 
     Growing cycles are looked up by their starts; the closed form with a logarithm is off by one at some of them.
@@ -58,6 +57,9 @@ def _position(t: FloatArray, period: float, multiply: int) -> tuple[FloatArray, 
     while starts[-1] + lengths[-1] <= t.max(initial=0.0):
         starts.append(starts[-1] + lengths[-1])
         lengths.append(lengths[-1] * multiply)
+    first, last = np.searchsorted(starts, (t.min(initial=np.inf), t.max(initial=0.0)), side="right") - 1
+    if first == last:  # most chunks of a long run lie in one cycle
+        return float(first), (t - starts[first]) / lengths[first]
     index = np.searchsorted(starts, t, side="right") - 1
     return index.astype(np.float64), (t - np.take(starts, index)) / np.take(lengths, index)
 

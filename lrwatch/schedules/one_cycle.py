@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrwatch.schedules.base import Family, FloatArray, Param, Params
+from lrwatch.schedules.base import Family, FloatArray, Param, Params, half_cosine
 
 
 def one_cycle(t: FloatArray, p: Params) -> FloatArray:
@@ -37,18 +37,20 @@ def one_cycle(t: FloatArray, p: Params) -> FloatArray:
         borders = np.array([0.0, peak, last])
         levels = np.array([p["from"], 1.0, p["to"]])
     t = np.minimum(t, last)
-    phase = (t > peak).astype(np.intp)
-    if p["three_phase"]:
-        phase += t > back
-    span = np.diff(borders)
+    ends = borders[1:-1]
+    first, final = np.searchsorted(ends, (t.min(initial=last), t.max(initial=0.0)), side="left")
+    phase = first if first == final else np.searchsorted(ends, t, side="left")  # most chunks of a run lie in one phase
+    begin, span = borders[phase], np.diff(borders)[phase]
     # A phase of no length is over at once.
-    x = np.divide(t - borders[phase], span[phase], out=np.ones_like(t), where=span[phase] != 0.0)
+    if first == final:
+        x = (t - begin) / span if span else np.ones_like(t)
+    else:
+        x = np.divide(t - begin, span, out=np.ones_like(t), where=span != 0.0)
     start, end = levels[phase], levels[phase + 1]
     if p["anneal"] == "linear":
         value: FloatArray = start + (end - start) * x
-    else:
-        value = end + (start - end) * (1.0 + np.cos(np.pi * x)) / 2.0
-    return value
+        return value
+    return half_cosine(x, start, end)
 
 
 def _borders(p: Params) -> tuple[float, float, float]:
