@@ -124,7 +124,8 @@ def offset(case: Case) -> Iterator[Hypothesis]:
         candidates |= dict.fromkeys(landmark - rows.t[i] for i, landmark in landmarks(case))
     for d in candidates:
         restart, clamped = r is not None and d == -r, rows.t[-1] + d <= 0.0
-        if d != 0.0 and not restart and not clamped:
+        beyond = case.curve.horizon is not None and d >= case.curve.horizon  # nobody's first value is past the end
+        if d != 0.0 and not restart and not clamped and not beyond:
             yield from moved(case, resumed(case, "offset"), {"d": tidy(d)}, _ahead(d, case.curve.begins))
 
 
@@ -202,7 +203,9 @@ def _and_one_per(width: float) -> Position:
 
 def modulo(case: Case) -> Iterator[Hypothesis]:
     """O(t) = E(t mod B): the schedule counts within the epoch."""
-    for width in _periods(case, steps=False):
+    last = case.curve.phases[-1]
+    end = None if last.length is None else last.start + last.length
+    for width in (w for w in _periods(case, steps=False) if w != end):  # that is a matter of what comes past the end
         yield from moved(case, "modulo", {"period": tidy(width)}, _within(width), variants=False)
 
 
