@@ -1,4 +1,4 @@
-"""The example of admission policies, its expressions evaluated: our pods may train, what evades the contract may not."""
+"""The example of admission policies, evaluated: our pods may train, what evades the contract may not."""
 
 from __future__ import annotations
 
