@@ -47,7 +47,7 @@ print(json.dumps(needs))
 
 NEEDS_AN_EXTRA = (
     "lrwatch.agent.device", "lrwatch.integrations.", "lrwatch.ops.dashboards.build", "lrwatch.ops.grafana",
-    "lrwatch.trainer",
+    "lrwatch.top.live", "lrwatch.top.view", "lrwatch.trainer",
 )  # fmt: skip
 
 
