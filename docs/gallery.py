@@ -210,6 +210,8 @@ def drawn(cause: str, picture: Picture) -> str:
     """A picture as SVG, for light and dark pages."""
     p = picture
     top = max(float(np.nanmax(v)) for v in (p.promised, p.used, *p.others)) or 1.0
+    least = min(float(np.nanmin(v)) for v in (p.promised, p.used, *p.others))
+    low = least if least > 0.6 * top else 0.0
     span = float(p.t[-1] - p.t[0]) or 1.0
 
     def line(name: str, values: Array) -> str:
@@ -217,7 +219,7 @@ def drawn(cause: str, picture: Picture) -> str:
         if not len(known):
             return ""
         x = LEFT + (p.t[known] - p.t[0]) / span * (WIDTH - LEFT - RIGHT)
-        y = HEIGHT - BOTTOM - values[known] / top * (HEIGHT - TOP - BOTTOM)
+        y = HEIGHT - BOTTOM - (values[known] - low) / (top - low) * (HEIGHT - TOP - BOTTOM)
         points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
         return f'<polyline class="{name}" fill="none" stroke-linejoin="round" points="{points}"/>'
 

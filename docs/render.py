@@ -27,12 +27,20 @@ def rendered() -> dict[str, str]:
         folder = {"check": "checks", "rule": "lint", "family": "families"}.get(topic.kind)
         if folder:
             made[f"{folder}/{topic.name}.md"] = MADE.format(source=topic.source) + pages.markdown(topic)
-    causes = [pages.markdown(topic, level=2) for topic in pages.topics() if topic.kind == "cause"]
+    causes = [
+        _pictured(pages.markdown(topic, level=2), topic.name) for topic in pages.topics() if topic.kind == "cause"
+    ]
     head = MADE.format(source="lrwatch/diagnosis/causes.py") + "# Causes that lrwatch can name\n\n"
     made["causes.md"] = head + "\n".join(causes)
     made["frameworks.md"] = MADE.format(source="lrwatch/importers/_frameworks") + frameworks.page(importers())
     made["cli.md"] = MADE.format(source="--help") + "# The command line\n\n" + "\n".join(_commands())
     return made
+
+
+def _pictured(page: str, cause: str) -> str:
+    """The page of a cause with its picture, which gallery.py draws, under the heading."""
+    heading, _, rest = page.partition("\n")
+    return f"{heading}\n\n![{cause}: what was promised and what was used](causes/{cause}.svg)\n{rest}"
 
 
 def _commands() -> Iterator[str]:
