@@ -49,6 +49,8 @@ def rules() -> None:
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE",
               help="Another threshold; repeatable. `rules thresholds` lists them.")
 @click.option("--runbook-url", metavar="BASE", help="Where your people read the runbooks.  [alerts/runbooks]")
+@click.option("--grafana-url", metavar="URL", default="",
+              help="Grafana with lrwatch's dashboards: alerts get a link to their run there.")
 @click.option("--sweeps", type=click.Path(path_type=Path), metavar="DIR", help="Reviewed files that authorise sweeps.")
 @click.option("--approved", type=click.Path(path_type=Path), metavar="DIR",
               help="Reviewed files that approve contracts for production.")
@@ -63,6 +65,7 @@ def rules() -> None:
 def render(
     settings: tuple[str, ...],
     runbook_url: str | None,
+    grafana_url: str,
     sweeps: Path | None,
     approved: Path | None,
     evaluation: float,
@@ -95,7 +98,7 @@ def render(
         extra.append(reviewed.sweep_group(reviewed.sweeps(sweeps)))
     if approved is not None:
         extra.append(reviewed.approval_group(reviewed.approvals(approved)))
-    made = rendering.files(values, runbook_url or rendering.RUNBOOKS, extra)
+    made = rendering.files(values, runbook_url or rendering.RUNBOOKS, extra, grafana_url)
     texts = {f"rules/{name}": text for name, text in made.items()} | {"alertmanager.yml": routing.text(routes)}
     if output is None:
         for name, text in texts.items():

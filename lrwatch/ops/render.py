@@ -22,8 +22,8 @@ def fill(text: str, values: Values) -> str:
     return _PLACEHOLDER.sub(lambda m: f"{100 * values[m[1]]:.4g} %" if m[2] else written(m[1], values), text)
 
 
-def rule(one: Record | Alert, values: Values, runbooks: str = RUNBOOKS) -> dict[str, Any]:
-    """One rule as Prometheus reads it."""
+def rule(one: Record | Alert, values: Values, runbooks: str = RUNBOOKS, grafana: str = "") -> dict[str, Any]:
+    """One rule as Prometheus reads it. ``grafana``: whose dashboards alerts lead to, "" for none."""
     if isinstance(one, Record):
         return {"record": one.name, "expr": fill(one.expr, values)}
     wait = values[one.wait] if one.wait else 0.0
@@ -36,13 +36,23 @@ def rule(one: Record | Alert, values: Values, runbooks: str = RUNBOOKS) -> dict[
             "summary": one.summary,
             "description": fill(one.description, values),
             "runbook_url": f"{runbooks.rstrip('/')}/{one.runbook or one.name}.md",
+            **({"dashboard_url": f"{grafana.rstrip('/')}/d/{_board(one)}"} if grafana else {}),
         },
     }
 
 
-def group(one: Group, values: Values, runbooks: str = RUNBOOKS) -> dict[str, Any]:
+def _board(one: Alert) -> str:
+    """Where one looks first: at the run, or at the experiment, or at all of them."""
+    if "$labels.run_id" in one.description:
+        return "lrwatch-on-call?var-run={{ $labels.run_id }}"
+    if "$labels.experiment" in one.description:
+        return "lrwatch-executive?var-experiment={{ $labels.experiment }}"
+    return "lrwatch-executive"
+
+
+def group(one: Group, values: Values, runbooks: str = RUNBOOKS, grafana: str = "") -> dict[str, Any]:
     """One group as Prometheus reads it."""
-    return {"name": one.name, "rules": [rule(r, values, runbooks) for r in one.rules]}
+    return {"name": one.name, "rules": [rule(r, values, runbooks, grafana) for r in one.rules]}
 
 
 def filename(one: Group) -> str:
@@ -50,19 +60,21 @@ def filename(one: Group) -> str:
     return f"{one.name.rpartition('.')[2]}.yml"
 
 
-def files(values: Values, runbooks: str = RUNBOOKS, extra: Sequence[Group] = ()) -> dict[str, str]:
+def files(
+    values: Values, runbooks: str = RUNBOOKS, extra: Sequence[Group] = (), grafana: str = ""
+) -> dict[str, str]:
     """File name → text of every rule file; ``extra`` are groups made of reviewed files."""
-    return {filename(g): text(g, values, runbooks) for g in (*GROUPS, *extra)}
+    return {filename(g): text(g, values, runbooks, grafana) for g in (*GROUPS, *extra)}
 
 
-def text(one: Group, values: Values, runbooks: str = RUNBOOKS) -> str:
+def text(one: Group, values: Values, runbooks: str = RUNBOOKS, grafana: str = "") -> str:
     """A rule file."""
     lines = [f"# {one.about}", "# Rendered by `lrwatch ops rules render`; edit lrwatch/ops/, not this file.", "groups:"]
     lines += [f"- name: {one.name}", "  rules:" if one.rules else "  rules: []"]
     for r in one.rules:
         if isinstance(r, Record):
             lines.append(f"  # {r.why}")
-        lines += _indented(dump([rule(r, values, runbooks)]))
+        lines += _indented(dump([rule(r, values, runbooks, grafana)]))
     return "\n".join(lines) + "\n"
 
 

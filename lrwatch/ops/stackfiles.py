@@ -78,7 +78,8 @@ def write(folder: Path, settings: Settings, ports: Mapping[str, int]) -> None:
     )  # fmt: skip
     if problems := routing.problems(routes, values):
         raise LrwatchError("; ".join(problems))
-    rules = render.files(values, f"{home}/runbooks", _reviewed(settings))
+    grafana = f"http://127.0.0.1:{ports['grafana']}" if "grafana" in ports else ""
+    rules = render.files(values, f"{home}/runbooks", _reviewed(settings), grafana)
     config = folder / "config"
     for path in (*settings.runs, *settings.sweeps.values(), folder / "discovery", folder / "ledger"):
         path.mkdir(parents=True, exist_ok=True)  # what is to be watched has to be there from the start

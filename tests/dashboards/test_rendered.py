@@ -17,6 +17,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from lrwatch.checks import checks
 from lrwatch.cli import main
 from lrwatch.metrics import METRICS, by_name
+from lrwatch.ops import render
 from lrwatch.ops.dashboards import DASHBOARDS, build, promql
 from lrwatch.ops.lint import metrics, unknown
 from lrwatch.ops.rules import ALERTS, GROUPS
@@ -183,6 +184,21 @@ def test_links_lead_from_run_to_debug_and_to_runbooks() -> None:
         assert (link["type"], link["tags"], link["includeVars"], link["keepTime"]) == (
             "dashboards", ["lrwatch"], True, True,
         )  # fmt: skip
+
+
+def test_alerts_lead_to_the_dashboard_of_their_run() -> None:
+    links = {
+        alert.name: render.rule(alert, resolve(), grafana="https://grafana.example/")["annotations"]["dashboard_url"]
+        for alert in ALERTS
+    }
+    assert links["LrwatchFindingError"] == "https://grafana.example/d/lrwatch-on-call?var-run={{ $labels.run_id }}"
+    assert links["LrwatchCostOverBudget"].endswith("/d/lrwatch-executive?var-experiment={{ $labels.experiment }}")
+    assert links["LrwatchWatchdog"] == "https://grafana.example/d/lrwatch-executive"
+    by_uid = {board["uid"]: board for board in BOARDS.values()}
+    for link in links.values():
+        uid, variable = re.fullmatch(r"https://grafana\.example/d/([\w-]+)(?:\?var-(\w+)=.*)?", link).groups()
+        assert variable is None or variable in variables(by_uid[uid])
+    assert "dashboard_url" not in render.rule(ALERTS[0], resolve())["annotations"]
 
 
 def test_thresholds_are_the_alerts() -> None:
