@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -43,7 +45,11 @@ def trace_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def opened(ctx: click.Context, paths: Sequence[str], contract: Contract | None = None) -> TraceSource:
     """The trace in these paths, read as the options say; an epoch has as many updates as the contract says."""
     from lrwatch.readers import open_trace
+    from lrwatch.readers.base import METER, Meter
 
+    meter = Meter()
+    METER.set(meter)
+    ctx.meta[f"{__name__}.share"] = lambda: meter.share(_bytes(tuple(paths)))
     return open_trace(paths, *said(ctx, contract))
 
 
@@ -61,6 +67,22 @@ def said(ctx: click.Context, contract: Contract | None = None) -> tuple[str | No
         run=given["run"],
     )
     return given["trace_format"], options
+
+
+def read_share(ctx: click.Context) -> Callable[[], float | None]:
+    """How much of what ``opened`` opened was read, for ``base.Progress``."""
+    share: Callable[[], float | None] = ctx.meta.get(f"{__name__}.share", lambda: None)
+    return share
+
+
+@lru_cache(maxsize=1)
+def _bytes(paths: Sequence[str]) -> int:
+    """The size of the files in these paths; 0 where it is unknown."""
+    files = [f for p in map(Path, paths) for f in ([p] if p.is_file() else p.rglob("*") if p.is_dir() else [])]
+    try:
+        return sum(f.stat().st_size for f in files if f.is_file())
+    except OSError:
+        return 0
 
 
 def _pair(ctx: click.Context, text: str) -> tuple[str, str]:

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import pkgutil
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -126,14 +127,20 @@ def shows_unicode(stream: TextIO) -> bool:
 
 
 class Progress:
-    """One line on standard error that grows and goes away again; silent unless that is a terminal."""
+    """One line on standard error that grows and goes away again, with rate and remaining time; only on a terminal.
 
-    def __init__(self) -> None:
+    ``share`` tells how much of the whole was read, 0 to 1, None where that is unknown.
+    """
+
+    def __init__(self, share: Callable[[], float | None] = lambda: None) -> None:
         self.shown = sys.stderr.isatty()
+        self.share, self.began, self.last = share, time.monotonic(), 0.0
 
     def __call__(self, rows: int) -> None:
-        if self.shown:
-            sys.stderr.write(f"\r{rows:,} rows\x1b[K")
+        now = time.monotonic()
+        if self.shown and now - self.last >= 0.1:
+            self.last = now
+            sys.stderr.write(f"\r{progress(rows, now - self.began, self.share())}\x1b[K")
             sys.stderr.flush()
 
     def __enter__(self) -> Progress:
@@ -143,3 +150,20 @@ class Progress:
         if self.shown:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
+
+
+def progress(rows: int, seconds: float, share: float | None) -> str:
+    """What a progress line says.
+
+    >>> progress(2_500_000, 5.0, 0.25)
+    '2,500,000 rows · 500,000/s · 25 % · 15 s left'
+    """
+    said = f"{rows:,} rows"
+    if seconds >= 1.0:
+        said += f" · {rows / seconds:,.0f}/s"
+    if share:
+        said += f" · {share:.0%}".replace("%", " %")
+        left = seconds * (1.0 / share - 1.0)
+        if seconds >= 1.0:
+            said += f" · {left:.0f} s left" if left < 120 else f" · {left / 60:.0f} min left"
+    return said

@@ -11,7 +11,7 @@ import click
 
 from lrwatch.cli import base
 from lrwatch.cli._promise import promise_options, promised
-from lrwatch.cli._trace import opened, trace_options
+from lrwatch.cli._trace import opened, read_share, trace_options
 from lrwatch.cli._verdict import exit_code, verdict_options
 from lrwatch.errors import LrwatchError
 from lrwatch.findings import Severity
@@ -72,7 +72,7 @@ def verify(
     source = opened(ctx, traces, contract)
     if contract is None and not no_contract and len(traces) == 1:
         contract = kept(Path(traces[0]), source.info.contract)
-    with base.Progress() as progress:
+    with base.Progress(read_share(ctx)) as progress:
         found = check(contract, source, only=only or None, progress=progress)
     severity = Severity[fail_on]
     to_file = output not in (None, "-")

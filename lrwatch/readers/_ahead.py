@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterable, Iterator
+from contextvars import copy_context
 from typing import Final
 
 from lrwatch.readers.base import TraceSource
@@ -48,7 +49,7 @@ def ahead(items: Iterable[Item]) -> Iterator[Item]:
         except BaseException as e:  # for the other thread to raise
             put(e)
 
-    thread = threading.Thread(target=read, name="lrwatch-reader", daemon=True)
+    thread = threading.Thread(target=copy_context().run, args=(read,), name="lrwatch-reader", daemon=True)
     thread.start()
     try:
         while (item := waiting.get()) is not None:

@@ -20,6 +20,10 @@ class Stream(Protocol):
     def read(self, size: int) -> bytes:
         """The next bytes, about ``size`` of them; none at the end. Raises TraceError."""
 
+    @property
+    def place(self) -> int:
+        """Bytes of the file that were read so far."""
+
 
 def opened(path: Path, name: str) -> Stream:
     """The bytes of a plain, gzip or zstd file. Raises TraceError: not readable, or zstd without its package."""
@@ -72,6 +76,10 @@ class _Plain:
     def __init__(self, path: Path, name: str):
         self.path, self.name, self.offset = path, name, 0
 
+    @property
+    def place(self) -> int:
+        return self.offset
+
     def read(self, size: int) -> bytes:
         with _reading(self.name), self.path.open("rb") as file:
             file.seek(self.offset)
@@ -87,6 +95,10 @@ class _Packed:
         self.plain, self.name, self.start = _Plain(path, name), name, start
         self.unpacker: Any = None
         self.left = b""
+
+    @property
+    def place(self) -> int:
+        return self.plain.offset
 
     def read(self, size: int) -> bytes:
         result: list[bytes] = []

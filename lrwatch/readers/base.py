@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -36,6 +37,32 @@ NOTHING_HERE: Final = (
 )
 
 _RANK = re.compile(r"(?<![a-z])rank[-_.]?0*(\d+)", re.I)
+
+
+class Meter:
+    """How much of the files was read, for a progress line."""
+
+    def __init__(self) -> None:
+        self.sizes: dict[str, int] = {}
+        self.places: dict[str, int] = {}
+
+    def at(self, path: Path, place: int) -> None:
+        """So many bytes of a file were read."""
+        name = str(path)
+        if name not in self.sizes:
+            try:
+                self.sizes[name] = path.stat().st_size
+            except OSError:
+                return
+        self.places[name] = place
+
+    def share(self, whole: int) -> float | None:
+        """The read share of ``whole`` bytes, 0 to 1; None when that is unknown."""
+        return min(sum(self.places.values()) / whole, 1.0) if whole and self.places else None
+
+
+METER: Final[ContextVar[Meter | None]] = ContextVar("meter", default=None)
+"""Where the blocks that are read are noted, for whoever shows it."""
 
 
 @dataclass(frozen=True)
@@ -194,8 +221,11 @@ def blocks(path: Path, rows: int, *, name: str = "") -> Iterator[Block]:
     line, rest = 1, b""
     size = min(max(rows * ROW_BYTES, 1 << 12), MAX_BLOCK)
     stream: Stream = opened(path, name or str(path))
+    meter = METER.get()
     while True:
         data = stream.read(size)
+        if meter is not None:
+            meter.at(path, stream.place)
         cut = data.rfind(b"\n") + 1
         whole, rest = (rest + data[:cut], data[cut:]) if cut else (b"", rest + data)
         if not data:
