@@ -79,7 +79,8 @@ RATIO: Final = Panel(
     "It is 1 where the contract is kept. A constant factor, a staircase or a slope names the bug: see the causes page.",
     (Query(f"max by (group) ({of('lrwatch_learning_rate', RANK, GROUP)}\n"
            f"/ ({of('lrwatch_learning_rate_expected', RANK, GROUP)} > 0))", "{{group}}"),),
-    unit="none", width=12, soft=(0.0, 1.5), empty="nothing is expected of this worker: no contract, or its origin is unknown",
+    unit="none", width=12, soft=(0.0, 1.5),
+    empty="nothing is expected of this worker: no contract, or its origin is unknown",
 )  # fmt: skip
 
 FREQUENCY: Final = Panel(
