@@ -29,6 +29,8 @@ from lrwatch.schedules.base import FloatArray
 _FAMILIES = families()
 EPS = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 """Unit roundoff of the types a learning rate is kept in."""
+ROUNDINGS = 4.0
+"""Operations in a row whose roundings add up in a framework's formula: a rounded base, factor, product and sum."""
 
 
 @dataclass(frozen=True)
@@ -268,6 +270,22 @@ class Curve:
                 past = t > phase.start + phase.length
                 slack = np.where(past, slack + eps * low / (1.0 - low) * (2.0 * phase.length / np.pi) ** 2, slack)
         return slack
+
+    def blur(self, t: FloatArray, expected: FloatArray, peak: float) -> FloatArray:
+        """Absolute error that a framework which computes in float32 may make besides, float64[n]; 0 in other types.
+
+            4·u·(|E| + peak) + 2·min(|E(t⁺) - E(t)|, |E(t⁻) - E(t)|)          u = 2⁻²⁴, t⁺, t⁻ = t·(1 ± 2u)
+
+        Four roundings of values as large as the peak are felt where they cancel, at the end of a cosine; what is done
+        to the step (t/T, its logarithm, π times it) moves it by a rounding or two. The smaller of the moves to either
+        side, so that a jump excuses nothing.
+        """
+        if self.contract.signals[self.signal].dtype != "float32":
+            return np.zeros(t.shape)
+        unit = EPS["float32"]
+        sides = [np.abs(self.at(t * (1.0 + side * 2.0 * unit)) - expected) for side in (-1, 1)]
+        blur: FloatArray = ROUNDINGS * unit * (np.abs(expected) + peak) + 2.0 * np.minimum(*sides)
+        return blur
 
     def with_base(self, factor: float) -> Curve:
         """The same curve on ``factor`` × the base; values that the contract gives absolutely (floors) stay."""

@@ -77,10 +77,12 @@ class Expectation:
         return self.curves[name]
 
     def _precision(self, contract: Contract, name: str, chunk: Chunk, t: FloatArray, expected: FloatArray) -> Precision:
+        curve, peak = self.curves[name], self.peaks[name]
         kept = precision(
-            self.peaks[name],
+            peak,
             contract.tolerance,
-            slack=self.curves[name].slack(t),
+            slack=curve.slack(t),
+            blur=curve.blur(t, expected, peak),
             quantum=chunk.quantum.get(name, 0.0),
             digits=chunk.digits.get(name, EXACT_DIGITS),
         )

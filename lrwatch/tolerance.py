@@ -1,9 +1,9 @@
 """How far an observed value may lie from the expected one and still be equal.
 
-    |O - E| ≤ rtol·|E| + slack·|E| + quantum/2 + half a unit of the last stored digit + atol·peak
+    |O - E| ≤ rtol·|E| + slack·|E| + blur + quantum/2 + half a unit of the last stored digit + atol·peak
 
-What was lost in storing comes from how the trace was written, never from the residuals; ``slack`` is what the
-trainer's own arithmetic may lose (``Curve.slack``).
+What was lost in storing comes from how the trace was written, never from the residuals; ``slack`` and ``blur`` are what
+the trainer's own arithmetic may lose (``Curve.slack``, ``Curve.blur``).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Precision:
     """How exactly values were computed and stored.
 
     Attributes:
-        relative: rtol and what the trainer's arithmetic may lose, float64[n]. absolute: quantum/2 + atol·peak, in the
-        signal's unit. digits: significant decimal digits stored.
+        relative: rtol and slack, float64[n]. absolute: quantum/2, blur and atol·peak, in
+        the signal's unit. digits: significant decimal digits stored.
     """
 
     relative: FloatArray
@@ -39,9 +39,18 @@ class Precision:
         return self.relative * size + self.absolute + rounding(size, self.digits)
 
 
-def precision(peak: float, tolerance: Tolerance, *, slack: FloatArray, quantum: float, digits: int) -> Precision:
-    """The precision of n rows: the contract's tolerance, the curve's slack[n] and how the reader found them stored."""
-    absolute = np.full(slack.shape, tolerance.atol * peak + quantum / 2.0)
+def precision(
+    peak: float,
+    tolerance: Tolerance,
+    *,
+    slack: FloatArray,
+    quantum: float,
+    digits: int,
+    blur: FloatArray | float = 0.0,
+) -> Precision:
+    """The precision of n rows: the contract's tolerance, the curve's slack[n] and blur[n], how the reader found them
+    stored."""
+    absolute = np.full(slack.shape, tolerance.atol * peak + quantum / 2.0) + blur
     return Precision(tolerance.rtol + slack, absolute, np.full(slack.shape, float(digits)))
 
 

@@ -97,9 +97,6 @@ def document(
         tree["batch"] = dict(clock.batch)
     for name, schedule in signals.items():
         tree[name] = _signal(schedule, horizon) | _groups((groups or {}).get(name, {}), horizon)
-    if any(schedule.dtype == "float32" for schedule in signals.values()):
-        why = "float32 arithmetic, also of the step, which is felt where values cancel"
-        tree["tolerance"] = Noted({"rtol": 1e-6, "atol": 1e-6}, why)
     return Imported(tree, source, notes)
 
 

@@ -30,8 +30,9 @@ A schedule by name needs no file: `lrwatch contract import fairseq.inverse_sqrt 
 In Python, `lrwatch.importers.torch.contract_of(optimizer, scheduler, stepped="update", total_steps=N)` reads a live
 torch scheduler in any nesting and steps a copy of it beside the contract; what has no formula becomes a table.
 
-Compared means: at 2,000 steps and more over a grid of parameters, within 1e-9 of each value (1e-6 where the framework
-computes in float32). T is the last step of the decay, W or w the length of the warm-up, t the position on the clock.
+Compared means: at 2,000 steps and more over a grid of parameters, within 1e-9 of each value (and a few float32
+roundings where the framework computes in that, as `dtype: float32` allows). T is the last step of the decay, W or w the
+length of the warm-up, t the position on the clock.
 """
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrwatch.contract.model import Tolerance
-from lrwatch.curve import EPS
+from lrwatch.curve import EPS, ROUNDINGS
 from lrwatch.errors import TraceError
 from lrwatch.schedules.base import FloatArray
 from lrwatch.tolerance import EXACT_DIGITS, precision
@@ -113,8 +113,10 @@ def _column(group: str, parts: _Parts) -> Column:
     last = np.append(np.diff(t) > 0, True)
     t, y = t[last], y[last]
     dtype = "float32" if parts.digits >= EXACT_DIGITS - 1 and _narrow(y) else "float64"
-    slack = np.full(y.shape, 4.0 * EPS["float32"] if dtype == "float32" else 0.0)
-    kept = precision(float(np.abs(y).max()), Tolerance(), slack=slack, quantum=parts.quantum, digits=parts.digits)
+    unit = EPS["float32"] if dtype == "float32" else 0.0
+    slack, peak = np.full(y.shape, unit), float(np.abs(y).max())
+    blur = ROUNDINGS * unit * (np.abs(y) + peak)
+    kept = precision(peak, Tolerance(), slack=slack, blur=blur, quantum=parts.quantum, digits=parts.digits)
     floor = np.finfo(np.float64).tiny
     return Column(group, t, y, np.maximum(kept.allowed(y), floor), dtype, parts.digits)
 

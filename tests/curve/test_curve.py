@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -119,6 +120,26 @@ def test_slack(dtype: str, recursive: bool, slack: list[float]) -> None:
     lr = {"base": 1, "schedule": "constant", "dtype": dtype, "recursive": recursive}
     one = Curve(from_document({"lrwatch": 1, "experiment": "x", "lr": lr}))
     assert one.slack(np.array([0.0, 1.0, 1000.0])).tolist() == slack
+
+
+def test_blur_is_of_float32_alone_and_excuses_no_jump() -> None:
+    def one(schedule: str, dtype: str = "float32") -> Curve:
+        lr = {"base": 2.0, "schedule": yaml.safe_load(schedule), "dtype": dtype}
+        return Curve(from_document({"lrwatch": 1, "experiment": "x", "lr": lr}))
+
+    def blur(curve: Curve, t: float) -> float:
+        at = np.array([t])
+        return float(curve.blur(at, curve.at(at), 2.0)[0])
+
+    assert blur(one("constant", "float64"), 5.0) == 0.0
+    assert blur(one("constant", "bfloat16"), 5.0) == 0.0
+    assert blur(one("constant"), 5.0) == 4 * 2**-24 * (2 + 2)
+    # a line down from 2 by 0.001 each step: 2^-23 of t = 500 more or less is 2^-23 * 0.5, twice
+    assert blur(one("{linear: {to: 0, for: 2000}}"), 500.0) == pytest.approx(
+        4 * 2**-24 * (1.5 + 2) + 2 * 2**-23 * 0.5, rel=1e-6
+    )
+    # a drop from 2 to 0.2 at 100 is on one side only
+    assert blur(one("{multi_step: {milestones: [100]}}"), 100.0) == pytest.approx(4 * 2**-24 * (0.2 + 2))
 
 
 def test_slack_of_torch_s_cosine_past_its_end() -> None:
