@@ -155,6 +155,8 @@ def watch(
     worker = Worker(recorder, assembler, Session(promised, live=True), meters, writer, on_finding)
     published = publishing.asked_for(publish)
     announced = None if published else directory
+    if promised is not None:
+        worker.keep_beside = partial(keep, promised, directory, True)
     if promised is not None and identity.rank == 0:
         worker.first.append(("the contract cannot be copied", partial(keep, promised, directory)))
     exporter = Exporter(

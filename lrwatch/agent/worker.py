@@ -19,7 +19,7 @@ from lrwatch.agent.publish import Publisher
 from lrwatch.agent.rows import alike, joined
 from lrwatch.agent.thinning import Thinner
 from lrwatch.engine import Newest, Result, Session
-from lrwatch.findings import Finding
+from lrwatch.findings import Finding, Severity
 from lrwatch.trace.model import Chunk, Damage, Event, Item
 
 PERIOD: Final = (0.2, 0.8)
@@ -104,6 +104,8 @@ class Worker:
         self.thinner: Thinner | None = None
         self.publisher: Publisher | None = None
         self.comparison: Comparison | None = None
+        self.keep_beside: Callable[[], object] | None = None
+        """Leaves this worker's contract for who looks into why it is another one."""
         self.first: list[tuple[str, Callable[[], object]]] = []
         """What this thread does before anything else, each after what to say if it fails."""
         self.findings: tuple[Finding, ...] = ()
@@ -170,7 +172,7 @@ class Worker:
         self._attempt("the agent's worker failed", self.turn)
         if self.comparison is not None:
             self.comparison.end()
-            self._apart += self.comparison.take()
+            self._differs(self.comparison.take())
         self.result = self._attempt("the engine failed", self._session.finish)
         if self.result is not None:
             self.findings = (*self.result.findings, *self._apart)
@@ -192,7 +194,7 @@ class Worker:
         if self._held and (time.monotonic() >= self._next_feed or sum(map(len, self._held)) >= HELD):
             self._feed()
         if self.comparison is not None and (apart := self.comparison.take()):
-            self._apart += apart
+            self._differs(apart)
             self._fed = True
         if self._fed and time.monotonic() >= self._next_look:
             self._look()
@@ -230,6 +232,11 @@ class Worker:
             item = self.thinner.take(item)
         if isinstance(item, Event) or len(item):
             self._attempt("the trace cannot be written", writer.write, item)
+
+    def _differs(self, apart: list[Finding]) -> None:
+        self._apart += apart
+        if self.keep_beside is not None and any(f.severity == Severity.error for f in apart):
+            self._attempt("the contract cannot be copied", self.keep_beside)
 
     def _write_rest(self) -> None:
         rest = self.thinner.rest() if self.thinner is not None else None

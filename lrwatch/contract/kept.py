@@ -20,13 +20,17 @@ from lrwatch.errors import ContractError
 NAME: Final = "contract.yaml"
 
 
-def keep(contract: Contract, run_dir: Path) -> Path:
-    """Leave a copy, unless there is one; where it is. Never replaces a file. Raises OSError."""
+def keep(contract: Contract, run_dir: Path, beside: bool = False) -> Path:
+    """Leave a copy, unless there is one; where it is. Never replaces a file. Raises OSError.
+
+    ``beside``: it is not what the run began with, so ``contract.yaml`` is left to that.
+    """
     run_dir.mkdir(parents=True, exist_ok=True)
-    for path in (run_dir / NAME, run_dir / f"contract-{contract.sha256[:8]}.yaml"):
-        if _identity(path) == contract.identity or _created(path, _text(contract)):
-            return path
-    return path  # of the same hash and unreadable: somebody damaged it, and it is left as it is
+    first, other = run_dir / NAME, run_dir / f"contract-{contract.sha256[:8]}.yaml"
+    if _identity(first) == contract.identity or (not beside and _created(first, _text(contract))):
+        return first
+    _created(other, _text(contract))  # one that is there has the same hash, or somebody damaged it: it stays as it is
+    return other
 
 
 def kept(run_dir: Path, identity: str | None = None) -> Contract | None:
