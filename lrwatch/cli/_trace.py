@@ -23,6 +23,8 @@ def trace_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ctx.meta.setdefault(__name__, {})[param.name] = value
 
     for option in (
+        click.option("--jobs", type=click.IntRange(1, 256), default=1, metavar="N", expose_value=False, callback=keep,
+                     help="Processes that read the files of different workers."),
         click.option("--run", metavar="RUN", expose_value=False, callback=keep,
                      help="Which run, where a store or a log directory has several."),
         click.option("--steps-per-epoch", type=click.IntRange(1), metavar="N", expose_value=False, callback=keep,
@@ -50,7 +52,7 @@ def opened(ctx: click.Context, paths: Sequence[str], contract: Contract | None =
     meter = Meter()
     METER.set(meter)
     ctx.meta[f"{__name__}.share"] = lambda: meter.share(_bytes(tuple(paths)))
-    return open_trace(paths, *said(ctx, contract))
+    return open_trace(paths, *said(ctx, contract), ctx.meta[__name__]["jobs"])
 
 
 def said(ctx: click.Context, contract: Contract | None = None) -> tuple[str | None, Options]:

@@ -20,8 +20,20 @@ from lrwatch.errors import TraceError, did_you_mean
 from lrwatch.plugins import load
 from lrwatch.readers import _fast
 from lrwatch.readers._ahead import Ahead
+from lrwatch.readers._processes import Shared
 from lrwatch.readers._streams import unpacked
-from lrwatch.readers.base import FURTHER, HEAD, NOTHING_HERE, Options, Reader, TraceSource, chunk_rows, rank_in, several
+from lrwatch.readers.base import (
+    FURTHER,
+    HEAD,
+    NOTHING_HERE,
+    Options,
+    Reader,
+    Several,
+    TraceSource,
+    chunk_rows,
+    rank_in,
+    several,
+)
 from lrwatch.trace.model import Item
 
 
@@ -30,11 +42,14 @@ def readers() -> dict[str, Reader]:
     return load("lrwatch.readers", "READER")
 
 
-def open_trace(paths: Sequence[str | Path], format: str | None = None, options: Options | None = None) -> TraceSource:
+def open_trace(
+    paths: Sequence[str | Path], format: str | None = None, options: Options | None = None, jobs: int = 1
+) -> TraceSource:
     """The trace in these files or directories as one source; ``-`` is standard input.
 
     The format is recognised by content, then by name. Several paths are parts of one run: files of the same worker
-    follow each other in the given order, workers advance together.
+    follow each other in the given order, workers advance together. With ``jobs``, so many processes read the files of
+    different workers.
 
     Raises:
         TraceError: an unknown format; nothing there, nothing in it, or nothing that a reader recognises.
@@ -46,8 +61,25 @@ def open_trace(paths: Sequence[str | Path], format: str | None = None, options: 
         raise TraceError(f"unknown format {format!r}{did_you_mean(format, readers())}", source="--from")
     if len(paths) > 1:
         options = replace(options, chunk_rows=chunk_rows(options, len(paths)))
-    source = several([_open(str(path), format, options) for path in paths])
+    sources = [part for path in paths for part in _flat(_open(str(path), format, options))]
+    source = several(sources)
+    if jobs > 1 and len(sources) > 1 and all(_alone(part) for part in sources):
+        return Shared(sources, source.info, options, jobs)
     return Ahead(source) if _fast.USED and _large(paths) else source
+
+
+def opened_as(path: str, format: str, options: Options) -> TraceSource:
+    """One file, whose format is known."""
+    return readers()[format].open(Path(path), options)
+
+
+def _flat(source: TraceSource) -> list[TraceSource]:
+    return [part for inner in source.sources for part in _flat(inner)] if isinstance(source, Several) else [source]
+
+
+def _alone(source: TraceSource) -> bool:
+    """Whether another process can open it by its path."""
+    return len(source.info.paths) == 1 and Path(source.info.paths[0]).is_file()
 
 
 def _large(paths: Sequence[str | Path]) -> bool:
