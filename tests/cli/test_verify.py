@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from lrwatch.cli import base
+from lrwatch.cli.base import progress
 from lrwatch.errors import LrwatchError, OutputExists
 
 ROOT = Path(__file__).parents[2]
@@ -75,9 +76,23 @@ def test_no_colours_in_a_file_or_json(there: Path) -> None:
     assert "\x1b" not in on_a_terminal([*VERIFY, "--format", "json"], there)
 
 
+@pytest.mark.parametrize(
+    ("rows", "seconds", "share", "said"),
+    [
+        (4, 0.01, None, "4 rows"),
+        (4, 0.5, 0.5, "4 rows · 50 %"),
+        (2_500_000, 5.0, 0.25, "2,500,000 rows · 500,000/s · 25 % · 15 s left"),
+        (100_000_000, 60.0, 0.1, "100,000,000 rows · 1,666,667/s · 10 % · 9 min left"),
+        (7, 2.0, None, "7 rows · 4/s"),
+    ],
+)
+def test_progress_has_rate_share_and_what_is_left(rows: int, seconds: float, share: float | None, said: str) -> None:
+    assert progress(rows, seconds, share) == said
+
+
 def test_progress_is_for_a_terminal_and_leaves_nothing_behind(there: Path) -> None:
     shown = on_a_terminal(VERIFY, there, stream="stderr")
-    assert "\r4 rows\x1b[K" in shown
+    assert re.search(r"\r4 rows( · \d+/s)? · 100 %( · 0 s left)?\x1b\[K", shown)
     assert shown.endswith("\r\x1b[K")
     assert not re.sub(r"\r[^\r]*\x1b\[K", "", shown)
 
