@@ -14,6 +14,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from lrwatch.agent.node import Node
+from lrwatch.agent.publish import Publisher
 from lrwatch.cli import main
 from lrwatch.ops import kubernetes
 from tests.conftest import ROOT
@@ -249,8 +251,10 @@ def test_the_snapshots_of_a_machine_stay_there(overlays: dict[str, list[Object]]
     (tmp_path / "runs").mkdir()
     for _ in range(2):
         subprocess.run([*prepare["command"], script], env={"PATH": "/usr/bin:/bin", "RUN_ID": "r1"}, check=True)
-    (tmp_path / "runs" / "r1" / "snapshots" / "rank00000.prom").write_text("")
-    assert [p.name for p in own.iterdir()] == ["rank00000.prom"]
+    run_dir = tmp_path / "runs" / "r1"
+    Publisher(run_dir, 3, lambda: b'lrwatch_rank_up{run_id="r1",rank="3"} 1.0\n').publish()
+    assert [p.name for p in own.iterdir()] == ["rank00003.prom"]
+    assert 'lrwatch_rank_up{run_id="r1",rank="3"} 1.0' in Node(run_dir).text()
 
 
 def test_the_ordinals_are_as_many_as_the_replicas(overlays: dict[str, list[Object]]) -> None:
