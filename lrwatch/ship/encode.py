@@ -39,7 +39,7 @@ def request(all_series: Iterable[bytes]) -> bytes:
 def snappy(data: bytes) -> bytes:
     """A block in snappy's format, of literals only: valid, and not smaller.
 
-    Compression would save a quarter of rows whose values are random, for a dependency.
+    Compressed, a row of four series would be 44 bytes instead of 72: not worth a dependency.
     """
     parts = [varint(len(data))]
     for at in range(0, len(data), 1 << 16):

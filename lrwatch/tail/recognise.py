@@ -118,12 +118,7 @@ class Text:
             scores = {name: reader.detect(path, seen) for name, reader in self._readers.items()}
         best = max(scores, key=lambda name: scores[name])
         if self._before is not None:  # the same text goes on in another file, perhaps without its header
-            again = scores[best] >= 0.5
-            self._lines, self._before = self._before, None
-            if not again:
-                return True
-            self._line = 1
-            return self._begin(self._readers[best])
+            return self._go_on(self._readers[best], scores[best])
         if scores[best] <= 0:
             self._refuse_binary()
             return False
@@ -144,6 +139,18 @@ class Text:
                 return False
             raise
         self.reader = reader
+        return True
+
+    def _go_on(self, reader: Reader, score: float) -> bool:
+        """A new beginning of the same format, or the next lines of what was read before."""
+        before, self._before = self._before, None
+        try:
+            assert reader.lines is not None
+            self._lines = reader.lines(self.name, self._head, self._options) if score >= 0.5 else before
+        except LrwatchError:  # a table that goes on has no header
+            self._lines = before
+        if self._lines is not before:
+            self._line = 1
         return True
 
     def _refuse_binary(self) -> None:

@@ -122,7 +122,7 @@ def test_it_goes_on_where_it_was_killed(tmp_path: Path, receiver: Prometheus) ->
     record(run, [begin + i * 0.01 for i in range(900)], end=False)
     command = [sys.executable, "-m", "lrwatch", "ship", str(run), "--to", receiver.url, "--label", "cluster=a"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     selector = 'lrwatch_trace_step{cluster="a"}'
     deadline = time.monotonic() + 40
     while len(receiver.samples(selector)) < 900 and time.monotonic() < deadline:
