@@ -13,14 +13,14 @@ import keras
 import numpy as np
 
 from lrwatch.integrations.keras import LrwatchCallback
-from tests.integrations.tiny import UPDATES, Crash
+from tests.integrations.tiny import CONTRACT, UPDATES, Crash
 
 ACCUMULATE = None
 GIVEN = {"loss", "epoch"}
 EVENTS = [("validation", n) for n in (3, 6, 9, 12)]
 RTOL = 1e-6
-# Keras computes its schedules in float32; a few roundings of the peak add up.
-CHANGES = {"tolerance": {"rtol": 1e-6}}
+# Keras computes its schedules in float32.
+CHANGES = {"lr": {**CONTRACT["lr"], "dtype": "float32"}}  # type: ignore[dict-item]
 
 X = np.stack([np.arange(6) / 6, np.arange(6) % 4 / 4, np.ones(6)], axis=1).astype("float32")
 Y = X.sum(1, keepdims=True)
