@@ -6,6 +6,7 @@ import math
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,6 +35,8 @@ class Watch(Protocol):
 
     def step(self, *, loss: Any, grad_norm: Any, epoch: int, samples: int) -> None: ...
     def event(self, kind: str, **fields: Any) -> None: ...
+    def validating(self) -> AbstractContextManager[None]: ...
+    def checkpointing(self) -> AbstractContextManager[None]: ...
     def state_dict(self) -> Mapping[str, Any]: ...
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
     def close(self, *, outcome: str) -> None: ...
@@ -200,7 +203,7 @@ class Loop:
         context = self.job.module.place.num_embeddings
         loss = right = count = 0.0
         j.module.eval()
-        with torch.no_grad():
+        with torch.no_grad(), self.watch.validating():
             for i in range(self.place.rank, batches, self.place.world):
                 which = torch.arange(i * size, (i + 1) * size)
                 inputs, targets = data.windows(j.held_out, which, context)
@@ -233,7 +236,8 @@ class Loop:
         name = f"update{self.job.counters.update:08d}{suffix}"
         if suffix or self.saved is None or self.saved.name != name:
             state = self.watch.state_dict()
-            self.saved = checkpoint.save(self._run_dir, name, self.job, self.place, self.contract, state)
+            with self.watch.checkpointing():
+                self.saved = checkpoint.save(self._run_dir, name, self.job, self.place, self.contract, state)
             self.watch.event("checkpoint", scheduler_state=True, path=str(self.saved))
 
     def _told_to_stop(self) -> bool:
