@@ -30,7 +30,8 @@ class Placing:
     Args:
         rank: whose they are; ``named``: the rank that the reader gives them. segment: the first one.
         about: what every start event says. numbered: whether rows are worth nothing without their update, because
-            the contract counts updates; else a row is placed by its epoch, tokens, …. identity: of the text, where it can be read again.
+            the contract counts updates; else a row is placed by its epoch, tokens, …. identity: of the text, where it
+            can be read again.
     """
 
     def __init__(

@@ -28,7 +28,9 @@ pytestmark = pytest.mark.tool("prometheus")
 LR = "lrwatch_trace_learning_rate"
 
 
-def record(run_dir: Path, times: list[float], first: int = 0, rank: int = 0, segment: int = 0, end: bool = True) -> None:
+def record(
+    run_dir: Path, times: list[float], first: int = 0, rank: int = 0, segment: int = 0, end: bool = True
+) -> None:
     """A segment of a run: rate 1e-3/(update + 1), loss NaN at every seventh."""
     writer = TraceWriter(run_dir, rank, segment)
     about = {"run": "r", "world": 2}
@@ -164,7 +166,7 @@ def test_a_server_that_does_not_receive_says_what_to_do(
     tmp_path: Path, prometheus: Callable[..., Prometheus]
 ) -> None:
     record(tmp_path, [time.time()])
-    with pytest.raises(LrwatchError, match="answers 404 .*--web.enable-remote-write-receiver"):
+    with pytest.raises(LrwatchError, match=r"answers 404 .*--web.enable-remote-write-receiver"):
         ship(tmp_path, prometheus())
 
 
