@@ -57,7 +57,8 @@ def _fitting(tried: list[Hypothesis], case: Case) -> list[Hypothesis]:
 def _owned(h: Hypothesis, case: Case) -> bool:
     """Whether a number of the run, or the scheduler's recorded position, speaks for it: then it needs no rival."""
     counted = h.position is not None and bool(np.isfinite(case.rows.sched).any())
-    return counted or h.name == "warmup_scale" or bool(words.owners(h, case.facts))
+    never_stepped = h.name == "frozen" and h.params["at"] == 0
+    return counted or never_stepped or h.name == "warmup_scale" or bool(words.owners(h, case.facts))
 
 
 def diagnose_position(case: Case) -> Diagnosis:
