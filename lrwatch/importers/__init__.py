@@ -42,7 +42,10 @@ def import_contract(path: str | Path, framework: str | None = None, options: Opt
     if framework is not None and framework not in known:
         raise ContractError(f"{framework!r} is not known{did_you_mean(framework, known)}", source="--from")
     source = _source(path, framework)
-    return (known[framework] if framework else recognise(source)).convert(source, options or Options())
+    try:
+        return (known[framework] if framework else recognise(source)).convert(source, options or Options())
+    except RecursionError:
+        raise source.error("is nested more deeply than any configuration; give the right file") from None
 
 
 def recognise(source: Source) -> Importer:

@@ -21,6 +21,8 @@ from lrwatch.importers._document import Imported, Noted
 
 LARGEST: Final = 1 << 24
 """Bytes of a source that are read."""
+MOST_NODES: Final = 1_000_000
+"""Values of a source, aliases followed."""
 _PICKLES: Final = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 Stepped = Literal["update", "attempt", "epoch"]
@@ -84,7 +86,10 @@ class Source:
     def yaml(self) -> Any:
         """The file as YAML (JSON is YAML, too): plain data, 3e-4 a number. Raises ContractError: not YAML."""
         try:
-            return plain_numbers(yaml.safe_load(self.text))
+            tree = yaml.safe_load(self.text)
+            if _size(tree, {}) > MOST_NODES:
+                raise self.error(f"grows to more than {MOST_NODES:,} values by its aliases; write them out")
+            return plain_numbers(tree)
         except yaml.YAMLError as e:
             mark = getattr(e, "problem_mark", None)
             problem = getattr(e, "problem", None) or str(e).splitlines()[0]
@@ -209,6 +214,17 @@ def _number(text: str) -> float | str:
     except ValueError:
         return text
     return int(value) if value.is_integer() and "." not in text and "e" not in text.lower() else value
+
+
+def _size(node: Any, known: dict[int, int]) -> int:
+    """The values below a node, those of aliases counted each time; takes as long as the text is."""
+    if not isinstance(node, (dict, list)):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = MOST_NODES  # one that contains itself never ends
+        below = node.values() if isinstance(node, dict) else node
+        known[id(node)] = 1 + sum(_size(value, known) for value in below)
+    return known[id(node)]
 
 
 def plain_numbers(node: Any) -> Any:

@@ -110,3 +110,25 @@ def test_help_lists_every_importer() -> None:
 
 def test_an_unknown_framework() -> None:
     assert "'huggingfac' is unknown; did you mean 'huggingface'?" in run("args.json", "--from", "huggingfac").stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("tag.yaml", "a: !!python/object/apply:os.system [true]\n", "could not determine a constructor for the tag"),
+        ("deep.json", '{"a":' * 50_000 + "1" + "}" * 50_000, "is nested more deeply than any configuration"),
+        ("deep.yaml", "a: " + "[" * 20_000 + "]" * 20_000, "is nested more deeply than any configuration"),
+        (
+            "bomb.yaml",
+            "a: &a [x,x,x,x,x,x,x,x,x]\n"
+            + "".join(f"{chr(98 + i)}: &{chr(98 + i)} [{','.join(['*' + chr(97 + i)] * 9)}]\n" for i in range(8)),
+            "grows to more than 1,000,000 values by its aliases",
+        ),
+    ],
+)
+def test_hostile_files_are_one_sentence(tmp_path: Path, name: str, text: str, said: str) -> None:
+    (tmp_path / name).write_text(text)
+    result = CliRunner().invoke(main, ["contract", "import", str(tmp_path / name), "--from", "huggingface"])
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
