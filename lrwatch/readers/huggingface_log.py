@@ -97,7 +97,8 @@ def _conventions(text: str, options: Options) -> Convention:
     known = () if axis == "update" else CONVENTION.known
     if quoted:
         known = (*known, "the rate is the one that the update used: these are lines of transformers 5")
-    return replace(CONVENTION, lr_read="used" if quoted else "unknown", axis=axis, known=known)
+    digits = 4 if quoted else None
+    return replace(CONVENTION, lr_read="used" if quoted else "unknown", axis=axis, digits=digits, known=known)
 
 
 def _detect(text: str) -> float:

@@ -57,7 +57,8 @@ def test_behind_a_pipe(tmp_path: Path) -> None:
     assert 'lrwatch_run_state{rank="0",run_id="run",state="running"} 1.0' in metrics
     gate.write_text("go on")
     assert (trainer.wait(30), tail.wait(30)) == (0, 1)
-    assert (tmp_path / "out").read_bytes() == b"loading \xff\xfe data\r\n" + (tmp_path / "lines").read_bytes() + b"saved"
+    text = (tmp_path / "lines").read_bytes()
+    assert (tmp_path / "out").read_bytes() == b"loading \xff\xfe data\r\n" + text + b"saved"
     lines = said.read_text().splitlines()
     assert len([line for line in lines if line.startswith("lrwatch: error LR101 drift: group 0 used ")]) == 1
     assert lines[-2:] == [
