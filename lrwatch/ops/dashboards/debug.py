@@ -145,21 +145,12 @@ MACHINE: Final = (
             Query(f"max by (rank) ({of('lrwatch_gpu_memory_allocated_bytes', RANK)})", "rank {{rank}} in use"),
             Query(f"max by (rank) ({of('lrwatch_gpu_memory_reserved_bytes', RANK)})", "rank {{rank}} held", "dashed"),
         ),
-        unit="bytes", least=0, empty="this worker exports no accelerator memory",
+        unit="bytes", least=0, width=12, empty="this worker exports no accelerator memory",
     ),
     Panel(
-        "timeseries", "Fullest accelerators: worst five", "Memory held by the allocator.",
-        (Query(f"max by (rank) (\n{promql.worst_five('lrwatch_gpu_memory_reserved_bytes')}\n)", "rank {{rank}}"),),
-        unit="bytes", least=0, empty="no worker exports accelerator memory",
-    ),
-    Panel(
-        "timeseries", "Workers charged for",
-        "Accelerator seconds spent per second, over all workers: what is paid for, whether or not it makes updates.",
-        (
-            Query(f"sum ({_rate('lrwatch_gpu_seconds_total')})", "charged"),
-            Query(f"max ({of('lrwatch_world_size')})", "workers", "dashed"),
-        ),
-        unit="none", least=0,
+        "timeseries", "Fullest accelerators: worst five", "Memory held by the allocator, at each moment.",
+        (Query(promql.worst_five("lrwatch_gpu_memory_reserved_bytes"), "rank {{rank}}"),),
+        unit="bytes", least=0, width=12, empty="no worker exports accelerator memory",
     ),
 )  # fmt: skip
 
@@ -185,19 +176,22 @@ CHECKPOINTS: Final = (
 AGENT: Final = (
     Panel(
         "timeseries", "Evidence lost",
-        "Rows that were dropped because the ring was full, and errors inside the agent, over all workers. Any of them "
-        "is LrwatchAgentUnhealthy. The training does not notice.",
+        "Rows that were dropped because the ring was full, and errors inside the agent, of workers that have any, five "
+        "at most. Any of them is LrwatchAgentUnhealthy. The training does not notice.",
         (
-            Query(f"sum ({of('lrwatch_dropped_rows_total')})", "rows dropped"),
-            Query(f"sum ({of('lrwatch_agent_errors_total')})", "errors"),
+            Query(promql.any_of("lrwatch_dropped_rows_total"), "rank {{rank}} rows dropped"),
+            Query(promql.any_of("lrwatch_agent_errors_total"), "rank {{rank}} errors"),
         ),
-        unit="none", least=0, steps=(("green", None), ("red", 1)), width=12,
+        unit="none", least=0, steps=(("green", None), ("red", 1)), width=12, empty="none was lost",
     ),
     Panel(
-        "timeseries", "Series per target", "What a scrape of this run's targets brings in. Red: LrwatchCardinality.",
+        "table", "Series per target",
+        "What the last scrape of this run's targets brought in, the largest five. LrwatchCardinality looks at it, by "
+        "worker.",
         (Query("topk(5, max by (instance) (scrape_samples_post_metric_relabeling\n"
-               f"and on (instance, job) {of('lrwatch_rank_up')}))", "{{instance}}"),),
-        unit="none", least=0, steps=(("green", None), ("red", "series_per_worker")), width=12,
+               f"and on (instance, job) {of('lrwatch_rank_up')}))"),),
+        width=12, empty="the run is not scraped any more",
+        columns=(Column("instance", "Target"), Column("Value", "Series", unit="none", width=120)),
     ),
 )  # fmt: skip
 

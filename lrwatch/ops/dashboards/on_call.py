@@ -6,8 +6,9 @@ from typing import Final
 
 from lrwatch.ops.dashboards import promql
 from lrwatch.ops.dashboards.base import RUNBOOKS, Column, Dashboard, Panel, Query, Row
-from lrwatch.ops.dashboards.promql import DRIFT, FIRST, GROUP, RANK, last, newest, of
+from lrwatch.ops.dashboards.promql import DRIFT, EITHER, FIRST, GROUP, RANK, last, newest, of
 from lrwatch.ops.rules.workers import SPREAD
+from lrwatch.ops.rules.workers import WORKERS as ALIVE
 
 SEVERITIES: Final = (("error", "error", "red"), ("critical", "page", "red"), ("warning", "warning", "orange"),
                      ("info", "info", "blue"))  # fmt: skip
@@ -102,7 +103,7 @@ def drifts(height: int = 9) -> Panel:
     return Panel(
         "timeseries", "Drift: selected rank and worst five",
         "Largest |used − expected| / peak over a worker's groups, each worker against its own expectation of its own "
-        "step, so that the moment of scraping plays no part. The same five workers over the whole panel.",
+        "step, so that the moment of scraping plays no part. The worst five of each moment.",
         (
             Query(f"max by (run_id, rank) ({of('lrwatch_drift_ratio', RANK)})", "{{run_id}} rank {{rank}}, selected"),
             Query(promql.worst_five("lrwatch_drift_ratio"), "{{run_id}} rank {{rank}}"),
@@ -130,12 +131,14 @@ GRADIENTS: Final = Panel(
 
 NON_FINITE: Final = Panel(
     "timeseries", "Non-finite and skipped updates",
-    "Updates per second whose loss, gradient norm or learning rate was NaN or infinite, and updates that loss scaling "
-    "skipped, over all workers. Counters: nothing is lost between scrapes.",
+    "Updates per second of rank 0 and the selected rank whose loss, gradient norm or learning rate was NaN or "
+    "infinite, and those that loss scaling skipped. Counters: nothing is lost between scrapes. Of other ranks, "
+    "findings tell.",
     (
-        Query(f"sum by (run_id, signal) (rate({of('lrwatch_nonfinite_steps_total')}[$__rate_interval]))",
-              "{{run_id}} {{signal}} not finite"),
-        Query(f"sum by (run_id) (rate({of('lrwatch_skipped_steps_total')}[$__rate_interval]))", "{{run_id}} skipped"),
+        Query(f"rate({of('lrwatch_nonfinite_steps_total', EITHER)}[$__rate_interval])",
+              "{{run_id}} rank {{rank}} {{signal}} not finite"),
+        Query(f"rate({of('lrwatch_skipped_steps_total', EITHER)}[$__rate_interval])",
+              "{{run_id}} rank {{rank}} skipped"),
     ),
     unit="ops", least=0,
 )  # fmt: skip
@@ -143,10 +146,10 @@ NON_FINITE: Final = Panel(
 WORKERS: Final = Panel(
     "timeseries", "Workers alive", "Workers of each run that are scraped and alive, and how many there should be.",
     (
-        Query(f"count by (run_id) (max by (run_id, rank) ({of('lrwatch_rank_up')}) == 1)", "{{run_id}} alive"),
-        Query(f"max by (run_id) ({of('lrwatch_world_size')})", "{{run_id}} expected", "dashed"),
+        Query(f"max by (run_id) ({of(ALIVE)})", "{{run_id}} alive"),
+        Query(f"max by (run_id) ({of('lrwatch_world_size', FIRST)})", "{{run_id}} expected", "dashed"),
     ),
-    unit="none", least=0,
+    unit="none", least=0, empty="no worker is alive, or the recording rules are not loaded",
 )  # fmt: skip
 SYNC: Final = Panel(
     "timeseries", "Workers out of step",
@@ -163,7 +166,7 @@ SILENT: Final = Panel(
     "LrwatchRunStalled where the contract gives none.",
     (
         Query(
-            "topk(5, time() - max by (run_id, rank) (" + of("lrwatch_last_step_timestamp_seconds") + "))\n"
+            f"time() - bottomk(5, {of('lrwatch_last_step_timestamp_seconds')})\n"
             f"and on (run_id) max by (run_id) ({promql.going('lrwatch_run_state')}) == 1",
             "{{run_id}} rank {{rank}}",
         ),
@@ -191,10 +194,10 @@ DASHBOARD: Final = Dashboard(
             NON_FINITE,
             Panel(
                 "timeseries", "Out of memory",
-                "Out-of-memory errors that workers reported, over all workers of a run. Any of them pages as "
+                "Out-of-memory errors so far, of workers that had any, five at most. Any of them pages as "
                 "LrwatchGpuOutOfMemory.",
-                (Query(f"sum by (run_id) ({of('lrwatch_gpu_oom_total')})", "{{run_id}}"),),
-                unit="none", least=0, steps=(("green", None), ("red", 1)),
+                (Query(promql.any_of("lrwatch_gpu_oom_total"), "{{run_id}} rank {{rank}}"),),
+                unit="none", least=0, steps=(("green", None), ("red", 1)), empty="no worker ran out of memory",
             ),
         )),
     ),

@@ -16,6 +16,7 @@ from lrwatch.ops.rules.base import ACTIVE
 RUN: Final = 'run_id=~"$run"'
 RUN_OR_NONE: Final = 'run_id=~"|$run"'
 RANK: Final = 'rank=~"$rank"'
+EITHER: Final = 'rank=~"0|$rank"'
 GROUP: Final = 'group=~"$group"'
 FIRST: Final = 'rank="0"'
 DRIFT: Final = "LR101"
@@ -40,15 +41,23 @@ def last(metric: str, *matchers: str) -> str:
 
 
 def newest(expr: str, *matchers: str) -> str:
-    """What belongs to the newest attempt of its run; ``matchers`` as in ``expr`` spare reading other workers."""
-    attempt = last("lrwatch_attempt", *matchers)
-    return f"(({expr})\nand on ({KEY}) ({attempt} == on (run_id) group_left () max by (run_id) ({attempt})))"
+    """What belongs to the newest attempt of its run; ``matchers`` as in ``expr`` spare reading other workers.
+
+    The newest attempt is rank 0's: reading that of every worker twice costs seconds in large runs.
+    """
+    attempt, first = last("lrwatch_attempt", *matchers), last("lrwatch_attempt", FIRST)
+    return f"(({expr})\nand on ({KEY}) ({attempt} >= on (run_id) group_left () max by (run_id) ({first})))"
 
 
 def worst_five(metric: str) -> str:
-    """A gauge of the five workers in which it was highest: the same five over the whole panel."""
-    peak = f"max by (run_id, rank) (max_over_time({of(metric)}[$__range] @ end()))"
-    return f"max by (run_id, rank) ({of(metric)})\nand on (run_id, rank) topk(5, {peak})"
+    """The five highest at each moment. Aggregating by worker, or choosing the same five for the whole panel, asks
+    Prometheus to hash the labels of every worker at every point: minutes where this takes a second."""
+    return f"topk(5, {of(metric)})"
+
+
+def any_of(metric: str) -> str:
+    """The workers, five at most, of which a counter is above 0."""
+    return f"topk(5, {of(metric)} > 0)"
 
 
 def broken() -> str:
