@@ -2,10 +2,10 @@
 
     python benchmarks/bench_dashboards.py [--workers 10000] [--hours 3] [--every 240]
 
-Series of one run, the last workers of which have drifted, are written into a fresh Prometheus of .tools as blocks; then
+Series of one run, some workers of which have drifted, are written into a fresh Prometheus of .tools as blocks; then
 every target of on-call and debug is asked as Grafana would at the end of the time range: once for instant ones, at 360
-points for curves. Seconds are the best of two; the ratio is to `count(lrwatch_rank_up)` over the same range. (Scrapes 4 minutes apart keep the writing short; the time goes into points
-times workers.)
+points for curves. Seconds are the better of two; the ratio is to `count(lrwatch_rank_up)` over the same range. (Scrapes
+4 minutes apart keep the writing short; the time goes into points times workers.)
 """
 
 from __future__ import annotations
