@@ -24,6 +24,8 @@ LONGEST: Final = 1 << 24
 SPAN: Final = 1800.0
 """Seconds of a block, at most: a server takes nothing that is an hour older than its newest, so that workers must
 advance together."""
+_EVENT: Final = 1 << 12
+"""Bytes of the line that ends a run, at most."""
 _FILE = re.compile(r"rank(\d+)-seg(\d+)\.jsonl")
 
 
@@ -109,6 +111,9 @@ class Worker:
             with path.open("rb") as file:
                 if self._reading is None or self._header is None or self._header.segment != self.place.segment:
                     self._begin(path.name, file.readline(SIZE) if self.place.offset else b"")
+                    file.seek(max(self.place.offset - _EVENT, 0))
+                    before = file.read(min(self.place.offset, _EVENT)).splitlines()
+                    self.ended = bool(before) and before[-1].startswith(b'{"event":"end"')
                 file.seek(self.place.offset)
                 data = file.read(SIZE if until is None else max(until - self.place.offset, 0))
                 while until is None and data and b"\n" not in data and len(data) < LONGEST:

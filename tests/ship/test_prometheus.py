@@ -54,6 +54,7 @@ def test_every_step_arrives_with_its_own_time_and_value(tmp_path: Path, receiver
     record(tmp_path, times)
     done = ship(tmp_path, receiver, once=False)  # it ends with the run
     assert (done.rows, done.samples, done.requests, done.moved, done.refused) == (1300, 3 * 1300, 3, 0, 0)
+    assert ship(tmp_path, receiver, once=False).requests == 0  # everything is there already, and it has ended
     got = receiver.samples(f'{LR}{{run_id="r",rank="0",group="0"}}')
     assert [v for _, v in got] == [1e-3 / (i + 1) for i in range(1300)]
     assert [round(t * 1000) for t, _ in got] == [begin * 1000 + i for i in range(1300)]
