@@ -41,7 +41,7 @@ FRESH: Final = 0.5
 HANGING: Final = 5.0
 """Seconds after which a scraper that does not read is hung up on."""
 _FILE = re.compile(r"rank\d+\.prom")
-_SAMPLE = re.compile(r'[a-z_]+\{(?:[a-z_]+="[^"\\]*(?:\\.[^"\\]*)*",?)*\} [-+.0-9a-zA-Z]+')
+_SAMPLE = re.compile(r'[a-z_]+\{(?:[a-z0-9_]+="[^"\\]*(?:\\.[^"\\]*)*",?)*\} [-+.0-9a-zA-Z]+')
 _SUFFIXES: Mapping[str, tuple[str, ...]] = {"histogram": ("_bucket", "_count", "_sum")}
 _FAMILIES = {m.name + end: m.name for m in METRICS if m.scope != "ledger" for end in _SUFFIXES.get(m.type, ("",))}
 """Name of a sample → its metric. The name as a scrape has it: counters with their ``_total``."""

@@ -29,7 +29,7 @@ from lrwatch.agent.node import Node, exists, is_up, parse, server
 from lrwatch.agent.publish import process
 from lrwatch.errors import LrwatchError
 from lrwatch.findings import Cause, Finding, Severity
-from lrwatch.metrics import MAX_SERIES
+from lrwatch.metrics import MAX_SERIES, METRICS
 from lrwatch.trace.model import Chunk
 from tests.agent.helpers import COSINE, Training
 from tests.conftest import ROOT
@@ -60,6 +60,16 @@ def samples(text: str) -> dict[tuple[str, str], float]:
     """(name, rank) → value, of exposition that Prometheus's own grammar accepts."""
     found = [s for family in text_string_to_metric_families(text) for s in family.samples]
     return {(s.name, s.labels["rank"]): s.value for s in found}
+
+
+def test_every_metric_of_a_worker_goes_through(tmp_path: Path) -> None:
+    """Whatever labels it has; ``sha256`` has digits in its name."""
+    plain = [m for m in METRICS if m.scope != "ledger" and m.type != "histogram"]
+    shown = Snapshot({m.name: ((tuple("x" for _ in m.labels), 1.0),) for m in plain}, {})
+    leave(tmp_path, 0, render(shown, 0))
+    served = {name for name, _ in samples(Node(tmp_path, now=lambda: NOW).text())}
+    assert served == set(shown.samples)
+
 
 
 def node(run_dir: Path, after: float = 1.0) -> Node:
