@@ -90,7 +90,8 @@ def _named(case: Case, fitting: list[Hypothesis], explains: float) -> Diagnosis:
 def _confidence(first: Hypothesis, others: list[Hypothesis], owners: list[str]) -> Confidence:
     if first.notes.get("looked_up"):
         return "low"
-    return "ambiguous" if others or len(owners) > 1 or first.notes.get("others") else "high"
+    many = bool(others) or len(owners) > 1 or bool(first.notes.get("others"))
+    return "ambiguous" if many or (first.name == "rate" and is_odd(first)) else "high"
 
 
 def _beside(h: Hypothesis, case: Case) -> str:

@@ -116,3 +116,9 @@ def test_an_offset_of_one_is_not_certain_in_a_trace_that_does_not_say_when_it_wa
 
 def test_a_run_that_stands_still_from_its_first_row_on_under_every_convention() -> None:
     assert named({"cosine": {"until": "horizon"}}, lambda t: 1.0, lr_read="unknown").name == "frozen"
+
+
+def test_steps_of_another_length() -> None:
+    cause = named({"step": {"every": 150, "gamma": 0.5}}, lambda t: 0.5 ** (t // 107))
+    assert "shape_param" in names(cause)
+    assert "every is 107, the contract says 150" in " ".join((cause.sentence, *cause.also_consistent))

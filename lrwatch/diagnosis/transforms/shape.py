@@ -92,13 +92,21 @@ def shape_param(case: Case) -> Iterator[Hypothesis]:
         def changed(value: float, name: str = param.name) -> Curve:
             return _with_param(case.curve, name, value)
 
-        for new in dict.fromkeys((rounded, *settled(case, changed, found))):
+        seen = _first_changes(case) if param.kind == "count" else []
+        for new in dict.fromkeys((rounded, *seen, *settled(case, changed, found))):
             if new > 0 and not np.isclose(new, value, rtol=1e-9):
                 yield Hypothesis(
                     "shape_param",
                     {"param": param.name, "value": tidy(new), "promised": tidy(float(value))},
                     following(_with_param(case.curve, param.name, new)),
                 )
+
+
+def _first_changes(case: Case) -> list[float]:
+    """How long after the last phase began its first two changes came: what a staircase's period would be."""
+    rows, start = case.rows, case.curve.phases[-1].start
+    at = np.flatnonzero((np.diff(rows.observed) != 0.0) & (np.diff(rows.t) == 1.0) & (rows.t[:-1] >= start))[:2]
+    return [*(rows.t[at + 1] - start).tolist(), *np.diff(rows.t[at + 1]).tolist()]
 
 
 def _loss_of_param(curve: Curve, name: str, rows: Rows) -> Callable[[float], float]:
