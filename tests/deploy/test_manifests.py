@@ -184,6 +184,17 @@ def test_what_is_scraped_is_what_pods_offer(overlays: dict[str, list[Object]]) -
         assert any(labels.items() <= t["metadata"]["labels"].items() for _, t in pods(overlays["operator"]))
 
 
+def test_grafana_has_every_dashboard(overlays: dict[str, list[Object]]) -> None:
+    pod = find(overlays["plain"], "Deployment", "grafana")["spec"]["template"]["spec"]
+    (mounted,) = (v["projected"]["sources"] for v in pod["volumes"] if v["name"] == "dashboards")
+    boards = {path.stem for path in (ROOT / "dashboards").glob("*.json")}
+    for name, objects in overlays.items():
+        maps = {o["metadata"]["name"].rpartition("-")[0]: o["metadata"] for o in objects if o["kind"] == "ConfigMap"}
+        assert boards <= maps.keys(), name
+        assert all(maps[board]["labels"]["grafana_dashboard"] == "1" for board in boards)
+    assert {source["configMap"]["name"].rpartition("-")[0] for source in mounted} == boards
+
+
 def test_a_changed_file_makes_a_new_configuration(
     overlays: dict[str, list[Object]], tool: Callable[[str], str], tmp_path: Path
 ) -> None:
