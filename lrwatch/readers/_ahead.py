@@ -11,7 +11,7 @@ from typing import Final
 from lrwatch.readers.base import TraceSource
 from lrwatch.trace.model import Item
 
-_AHEAD: Final = 3
+_AHEAD: Final = 2
 """Items that wait to be judged."""
 _POLL: Final = 0.5
 
