@@ -40,6 +40,8 @@ PATIENT: Final = 60.0
 """Seconds for the last turn: nobody else waits for this process."""
 SILENT: Final = 60.0
 """Seconds of text without a row after which that is said."""
+STARTS: Final = 8
+"""New starts that get a line each."""
 FULL: Final = 64
 """Chunks that wait for the worker; then reading waits."""
 
@@ -108,11 +110,12 @@ class Tail:
         identity = identify()
         named = rank_in(Path(source.name)) or 0
         self.identity = identity if named == 0 else type(identity)(named, identity.world)
-        experiment = contract.experiment if contract and contract.experiment else "run"
-        self.run, self.run_dir = name_run(settings.run_id, settings.run_dir, experiment, self.identity)
+        experiment = contract.experiment or None if contract else None
+        self.run, self.run_dir = name_run(settings.run_id, settings.run_dir, experiment or "run", self.identity)
         rank, last = self.identity.rank, last_position(self.run_dir, self.identity.rank)
         segment = 0 if last is None else last.segment + 1
         self._skip = partial(rows_recorded, self.run_dir, rank, last.segment) if last is not None else None
+        self._first_segment = segment
         about = {"run": self.run, "experiment": experiment, "world": self.identity.world, "from": source.name}
         self._placing = Placing(
             rank=rank, named=named, segment=segment, about=about, identity=lambda: source.identity,
@@ -167,11 +170,11 @@ class Tail:
             self.worker.trouble("metrics", problem)
         self._banner()
         self.worker.start()
-        outcome = "failed"
+        outcome = "interrupted"
         try:
             outcome = self._read(told)
         except LrwatchError as e:
-            self._broken = e
+            self._broken, outcome = e, "failed"
         finally:
             result = self._finish(outcome, began)
             self._source.close()
@@ -255,8 +258,9 @@ class Tail:
                 f"{self._source.name}: rows have no number, so their rates are compared with nothing; "
                 "--steps-per-epoch N or --every N places them"
             )
-        elif event.kind == "resume" and self._placing.segment == event.segment:
-            say(f"a new start at step {event.update} (segment {event.segment})")
+        elif (again := event.segment - self._first_segment) > 0 and again <= STARTS:
+            more = "; further ones are not told" if again == STARTS else ""
+            say(f"a new start at step {event.update} (segment {event.segment}){more}")
 
     # -- the end ----------------------------------------------------------------------------------------
 

@@ -20,6 +20,8 @@ from lrwatch.trace.writer import EXACT
 
 ROWS: Final = 8
 """Rows that a start must have had, for a step back to be the next one."""
+SEGMENTS: Final = 200
+"""Starts that one text may have; with more it is several texts in one."""
 UNSETTLED: Final = (64, 20.0)
 """Rows and seconds for which the first rows of a text wait until their digits show how they are rounded."""
 
@@ -50,7 +52,9 @@ class Placing:
         self._numbered = numbered
         self._begun = False
         self._last, self._rows, self._read = -1, 0, 0
+        self._early: list[Event] = []
         self._held: list[Item] = []
+        self._first = segment
         self._since = 0.0
         self._settled = False
         self.foreign = 0
@@ -126,12 +130,16 @@ class Placing:
                 for part in self._parts(item):
                     if not self._begun or self._restarts(part):
                         yield self._start(part)
+                        yield from (replace(event, segment=self.segment) for event in self._early)
+                        self._early = []
                     self._rows += len(part)
                     self._read += len(part)
                     yield self._seen(replace(part, segment=self.segment))
             elif isinstance(item, Event):
-                if self._begun:  # a validation before the first row belongs to no start
+                if self._begun:
                     yield replace(item, segment=self.segment)
+                else:  # a validation before the first update
+                    self._early.append(item)
             else:
                 yield item
 
@@ -144,7 +152,8 @@ class Placing:
         return [chunk.take(slice(a, b)) for a, b in zip(edges, edges[1:], strict=False)]
 
     def _restarts(self, chunk: Chunk) -> bool:
-        return int(chunk.columns["update"][0]) < self._last and self._rows >= ROWS
+        again = int(chunk.columns["update"][0]) < self._last and self._rows >= ROWS
+        return again and self.segment - self._first < SEGMENTS
 
     def _start(self, chunk: Chunk) -> Event:
         if self._begun:

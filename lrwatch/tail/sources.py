@@ -208,5 +208,7 @@ class GrowingFile:
 def opened(path: str, quiet: bool) -> TextSource:
     """The source of a name; ``-`` is standard input, handed on to standard output unless ``quiet``."""
     if path == "-":
+        if sys.stdin is None:
+            raise TraceError("is closed; nothing can come by it", source="stdin")
         return Pipe(sys.stdin.fileno(), None if quiet else Through(sys.stdout.fileno()))
     return GrowingFile(Path(path))
