@@ -43,7 +43,7 @@ def render(
 
     if (datasource is None) != (url is None):
         raise LrwatchError("--datasource and --url: give both, or neither")
-    made = {f"dashboards/{name}": text for name, text in files.boards(settings, runbook_url).items()}
+    made = {f"dashboards/{name}": text for name, text in files.boards(settings, runbook_url, datasource).items()}
     if datasource is not None and url is not None:
         made |= {f"provisioning/{name}": text for name, text in files.provisioning(datasource, url).items()}
     for name, text in made.items():

@@ -205,7 +205,7 @@ def _provision_grafana(folder: Path, ports: Mapping[str, int], runbooks: str) ->
     """Data source and dashboards; their links lead to the keeper's runbooks."""
     grafana = folder / "config" / "grafana"
     boards = folder / "config" / "boards"
-    texts = {boards / name: text for name, text in files.boards((), runbooks).items()}
+    texts = {boards / name: text for name, text in files.boards((), runbooks, "lrwatch").items()}
     url = f"http://127.0.0.1:{ports['prometheus']}"
     texts |= {grafana / name: text for name, text in files.provisioning("lrwatch", url, str(boards)).items()}
     for path, text in texts.items():

@@ -228,6 +228,7 @@ def test_render_writes_dashboards_and_provisioning(tmp_path: Path, capsys: pytes
     assert capsys.readouterr().err == f"{out}: 5 files\n"
     board = json.loads((out / "dashboards" / "lrwatch-on-call.json").read_text())
     assert variables(board)["runbooks"]["query"] == "https://wiki.example/runbooks"
+    assert variables(board)["datasource"]["current"]["value"] == "prom"
     assert (out / "provisioning" / "datasources" / "lrwatch.yaml").read_text() == (
         "apiVersion: 1\ndatasources:\n- name: lrwatch\n  uid: prom\n  type: prometheus\n  access: proxy\n"
         "  url: http://prometheus:9090\n  editable: false\n  jsonData:\n    httpMethod: POST\n"

@@ -53,9 +53,10 @@ IDENTITY: Final = (
         columns=(Column("sha256", "sha256"), Column("Value", "Workers", unit="none", width=80)),
     ),
     Panel(
-        "stat", "Signature", "Whether the contract's signature was verified by every worker that holds it.",
+        "stat", "Signature",
+        "Whether every worker found the contract signed by a trusted key, or was not asked to look.",
         (Query(f"min ({newest(last('lrwatch_contract_signed'))})"),), unit="none", width=3, height=4,
-        mappings=(("0", "not verified", ""), ("1", "verified", "green")), empty="no contract",
+        mappings=(("0", "not asked for", ""), ("1", "trusted", "green")), empty="no contract",
     ),
 )  # fmt: skip
 

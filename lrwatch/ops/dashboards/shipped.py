@@ -41,6 +41,13 @@ def _read(path: Path, runbooks: str | None) -> Document:
     return dict(board)
 
 
+def choose(board: Document, uid: str, name: str) -> None:
+    """Let the dashboard begin with this data source; its readers may choose another."""
+    for variable in board["templating"]["list"]:
+        if variable["name"] == "datasource":
+            variable["current"] = {"text": name, "value": uid, "selected": True}
+
+
 def text(board: Document) -> str:
     """As the files are written."""
     return json.dumps(board, indent=1, ensure_ascii=False) + "\n"

@@ -60,9 +60,7 @@ def wanted(
     documents = shipped.load(boards, runbooks)
     if chosen is not None:
         for board in documents:
-            for variable in board["templating"]["list"]:
-                if variable["name"] == "datasource":
-                    variable["current"] = {"text": "lrwatch" if source else chosen, "value": chosen, "selected": True}
+            shipped.choose(board, chosen, "lrwatch" if source else chosen)
     from lrwatch.ops.grafana.annotations import of_run
 
     return Wanted(folder, source, tuple(documents), tuple(of_run(run) for run in runs))
