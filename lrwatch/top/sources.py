@@ -133,16 +133,18 @@ class Directory:
 
     def _ask(self, address: str) -> list[Worker] | str:
         try:
-            return ask(f"http://{address}/metrics", self._timeout)
+            return ask(f"{address}/metrics", self._timeout)
         except LrwatchError as error:
             return str(error)
 
     def _targets(self) -> list[str]:
-        found = []
+        found: list[str] = []
         for path in sorted((self.path / "targets").glob("*.json")):
             try:
-                found += [str(t) for group in json.loads(path.read_text()) for t in group["targets"]]
-            except (OSError, ValueError, TypeError, KeyError):
+                for group in json.loads(path.read_text()):
+                    scheme = group.get("labels", {}).get("__scheme__", "http")
+                    found += [f"{scheme}://{target}" for target in group["targets"]]
+            except (OSError, ValueError, TypeError, KeyError, AttributeError):
                 continue  # being written
         return list(dict.fromkeys(found))
 

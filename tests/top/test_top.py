@@ -109,7 +109,7 @@ def test_a_worker_that_dies(workers: list[Worker], tmp_path: Path) -> None:
     workers[1].kill()
     one_less = source.look()
     assert "1 of 2 workers answer" in rendered(one_less, before)
-    assert re.search(r"127\.0\.0\.1:\d+ does not answer", rendered(one_less, before))
+    assert re.search(r"http://127\.0\.0\.1:\d+ does not answer", rendered(one_less, before))
     workers[0].kill()
     trace(tmp_path / "gpt-7", 3)
     text = rendered(source.look(), before, one_less)
@@ -173,6 +173,14 @@ def test_where_there_is_nothing(
     monkeypatch.chdir(tmp_path)
     assert run(*words, "--once") == 2
     assert capsys.readouterr().err == f"lrwatch: {said}\n"
+
+
+def test_a_worker_with_tls_is_asked_so(tmp_path: Path) -> None:
+    (tmp_path / "targets").mkdir()
+    target = [{"targets": ["127.0.0.1:9"], "labels": {"job": "lrwatch", "__scheme__": "https"}}]
+    (tmp_path / "targets" / "rank00000.json").write_text(json.dumps(target))
+    trace(tmp_path, 3)
+    assert sources.source(str(tmp_path)).look().silent == ("https://127.0.0.1:9",)
 
 
 def test_the_newest_run_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
