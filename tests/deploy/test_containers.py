@@ -101,6 +101,19 @@ def test_what_is_copied_is_there(name: str) -> None:
                 assert (ROOT / source).exists() and source.split("/")[0] in let_in
 
 
+def test_what_is_copied_is_enough_for_the_wheel(tmp_path: Path) -> None:
+    """The step that builds it, in a directory with nothing but what the image has there."""
+    for word, rest in instructions((HOME / "tools.Dockerfile").read_text()):
+        sources = [] if word != "COPY" or "--from" in rest or "/requirements/" in rest else rest.split()[:-1]
+        for source in sources:
+            copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
+            copy(ROOT / source, tmp_path / source)
+    words = ["-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "wheel")]
+    done = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (tmp_path / "wheel").iterdir()] == [f"lrwatch-{__version__}-py3-none-any.whl"]
+
+
 def pinned(name: str) -> dict[str, str]:
     """Package → version of a requirements file in which everything has a checksum."""
     text = (HOME / name).read_text()
