@@ -117,8 +117,10 @@ class Shipper:
         last = self._position(block.rank)[1]
         if len(block) and (now := self._now()) is not None:
             placed = place((block.times * 1000).astype(np.int64), last, now)
-            behind = (placed.last - now) / 1000
-            if behind > 0 and self.stop.wait(min(behind, 10.0)):
+            ahead = (placed.last - now) / 1000
+            if ahead > 10:
+                say(f"what was sent last is {ahead:.0f} s later than the receiver's clock; waiting until it is not")
+            if ahead > 0 and self.stop.wait(ahead):
                 return
             self.done.moved += placed.moved
             begin, end = block.begin, block.end

@@ -42,7 +42,7 @@ SILENT: Final = 60.0
 """Seconds of text without a row after which that is said."""
 STARTS: Final = 8
 """New starts that get a line each."""
-FULL: Final = 64
+FULL: Final = 24
 """Chunks that wait for the worker; then reading waits."""
 
 
