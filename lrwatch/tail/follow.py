@@ -188,7 +188,8 @@ class Tail:
     def _banner(self) -> None:
         against = "without a contract: only what needs none is checked"
         if self._contract is not None:
-            against = f"against {self._contract.source} ({self._contract.experiment}, {self._contract.sha256[:12]})"
+            name = ", ".join(filter(None, (self._contract.experiment, self._contract.sha256[:12])))
+            against = f"against {self._contract.source} ({name})"
         say(f"following {self._source.name} {against}")
         say(f"run {self.run}: trace in {self.run_dir}, metrics at {self.exporter.url or 'no port'}")
         if isinstance(self._source, GrowingFile) and not self._source.exists and not self._source.path.exists():
@@ -317,9 +318,9 @@ class Tail:
         if isinstance(self._source, GrowingFile) and not self._source.exists:
             return TraceError("no such file came", source=self._source.name)
         if self._text.reader is None:
+            known = ", ".join(name for name, reader in readers().items() if reader.lines is not None)
             return TraceError(
-                f"no line of it is of a trace that lrwatch recognises ({', '.join(readers())}); say which with "
-                "--from FORMAT",
+                f"no line of it is of a trace that lrwatch recognises ({known}); say which with --from FORMAT",
                 source=self._source.name,
             )
         return TraceError(

@@ -130,14 +130,17 @@ def test_it_goes_on_where_it_was_killed(tmp_path: Path, receiver: Prometheus) ->
     deadline = time.monotonic() + 40
     while len(receiver.samples(selector)) < 900 and time.monotonic() < deadline:
         time.sleep(0.05)
+    record(run, [begin + 10 + i * 0.01 for i in range(50)], first=900, segment=1, end=False)
+    while len(receiver.samples(selector)) < 950 and time.monotonic() < deadline:
+        time.sleep(0.05)
     again = subprocess.run([*command, "--once"], env=environment, capture_output=True, text=True)
     assert again.returncode == 2 and "another process ships this run to" in again.stderr
     process.send_signal(signal.SIGKILL)
     process.wait()
-    record(run, [begin + 20 + i * 0.01 for i in range(100)], first=900, segment=1)
+    record(run, [begin + 20 + i * 0.01 for i in range(100)], first=950, segment=2)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "lrwatch: shipped 100 rows (300 samples)\n")
-    assert [v for _, v in receiver.samples(selector)] == list(range(1000))
+    assert [v for _, v in receiver.samples(selector)] == list(range(1050))
 
 
 @pytest.mark.parametrize("arrived", [True, False])
