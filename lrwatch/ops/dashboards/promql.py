@@ -90,15 +90,18 @@ def alerts(*matchers: str) -> str:
 def findings(limit: int) -> str:
     """First step of every finding that holds, the earliest first; run, worker, code, severity and cause are labels.
 
-    -1 where a finding belongs to no step. Severity and cause may change while a finding lasts, so neither side of a
-    join may have two series: the cause is the one seen last.
+    -1 where a finding belongs to no step. Severity and cause may change while it lasts: the one seen last counts,
+    and no side of a join has two.
     """
     key = f"{KEY}, code"
-    active = f"{last('lrwatch_finding_active')} == 1"
-    first = f"({active}) * on ({key}) group_left () {last('lrwatch_finding_first_step')} or ({active}) * 0 - 1"
-    seen = f"max_over_time(timestamp({of('lrwatch_finding_cause_info')})[$__range:])"
-    cause = f"topk by ({key}) (1, {seen})"
-    joined = f"({first}) * on ({key}) group_left (cause) ({cause} * 0 + 1)\nor ({first}) unless on ({key}) ({cause})"
+
+    def seen_last(metric: str) -> str:
+        return f"topk by ({key}) (1, max_over_time(timestamp({of(metric)})[$__range:]))"
+
+    active = f"({last('lrwatch_finding_active')} == 1 and {seen_last('lrwatch_finding_active')})"
+    cause = seen_last("lrwatch_finding_cause_info")
+    first = f"({active} * on ({key}) group_left () {last('lrwatch_finding_first_step')} or {active} * 0 - 1)"
+    joined = f"{first} * on ({key}) group_left (cause) ({cause} * 0 + 1)\nor {first} unless on ({key}) {cause}"
     return f"bottomk({limit},\nmax by (run_id, rank, code, severity, cause) (\n{newest(joined)}\n))"
 
 
