@@ -48,7 +48,7 @@ tools:  ## Prometheus, Alertmanager, their checkers, kubectl, docker-compose and
 	@tests/tools.sh
 	@PYTHON="$$(command -v $(bin)/python || echo $(PYTHON))" tests/deploy/tools.sh
 	@tests/browser.sh
-	@tests/grafana.sh
+	@PYTHON='$(bin)/python' tests/grafana.sh
 
 grafana-conformance: install  ## API=file: our schemas against Grafana's description of its API (public/api-merged.json)
 	@$(bin)/python -m tests.grafana.conformance '$(API)'
