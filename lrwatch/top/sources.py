@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -41,6 +40,7 @@ class Picture:
     Attributes:
         workers: by rank, those that answered. announced: how many there should be, None where nobody says.
         silent: what was asked and did not answer. rows: the newest of the trace of rank 0, if it can be read.
+        promised: learning rate by group of the last row, where no worker says it.
         summary: how the run ended, None while it has not.
     """
 
@@ -50,6 +50,7 @@ class Picture:
     announced: int | None = None
     silent: tuple[str, ...] = ()
     rows: tuple[Row, ...] = ()
+    promised: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     summary: Mapping[str, Any] | None = None
 
 
@@ -124,12 +125,14 @@ class Directory:
                         silent.append(address)
                     else:
                         workers.update((worker.rank, worker) for worker in answer)
-        rows, summary = self._rows(), self._summary()
+        lines, summary = self._lines(), self._summary()
+        rows = tuple(row for line in lines if (row := _row(line)) is not None)
         if not workers and not rows and summary is None:
             raise LrwatchError(f"{self.path}: no worker answers, and there is neither a trace nor a summary")
         run = next((w.run for w in workers.values()), str((summary or {}).get("run") or self.path.absolute().name))
         announced = _world(workers.values()) or (len(targets) if targets else None)
-        return Picture(time.time(), run, workers, announced, tuple(silent), rows, summary)
+        promise = {} if workers or not rows else self._promised(lines)
+        return Picture(time.time(), run, workers, announced, tuple(silent), rows, promise, summary)
 
     def _ask(self, address: str) -> list[Worker] | str:
         try:
@@ -148,20 +151,35 @@ class Directory:
                 continue  # being written
         return list(dict.fromkeys(found))
 
-    def _rows(self) -> tuple[Row, ...]:
-        """The newest rows of the lowest rank's newest segment."""
+    def _newest(self) -> Path | None:
+        """The newest segment's trace of the lowest rank."""
         files = sorted((self.path / "trace").glob("rank*-seg*.jsonl"))
-        if not files:
-            return ()
-        first = files[0].name.partition("-")[0]
-        newest = [path for path in files if path.name.startswith(f"{first}-")][-1]
+        first = files[0].name.partition("-")[0] if files else ""
+        return max((path for path in files if path.name.startswith(f"{first}-")), default=None)
+
+    def _lines(self) -> list[dict[str, Any]]:
+        """The newest lines of its trace; what is torn is left out."""
+        path = self._newest()
+        if path is None:
+            return []
         try:
-            with newest.open("rb") as file:
-                file.seek(max(0, newest.stat().st_size - TAIL))
+            with path.open("rb") as file:
+                file.seek(max(0, path.stat().st_size - TAIL))
                 lines = file.read().split(b"\n")
         except OSError:
-            return ()
-        return tuple(row for line in lines if (row := _row(line)) is not None)
+            return []
+        return [item for line in lines if (item := _object(line)) is not None]
+
+    def _promised(self, lines: list[dict[str, Any]]) -> dict[str, float]:
+        from lrwatch.top.promise import promised
+
+        path = self._newest()
+        try:
+            with (path or self.path).open("rb") as file:
+                header = _object(file.readline()) or {}
+        except OSError:
+            return {}
+        return promised(self.path, header, next(line for line in reversed(lines) if _row(line) is not None))
 
     def _summary(self) -> Mapping[str, Any] | None:
         """How it ended, unless it goes on after that."""
@@ -179,16 +197,20 @@ def _world(workers: Iterable[Worker]) -> int | None:
     return int(max(sizes)) if sizes else None
 
 
-def _row(line: bytes) -> Row | None:
+def _object(line: bytes) -> dict[str, Any] | None:
     try:
         item = json.loads(line)
-        if not isinstance(item, dict) or "event" in item or not isinstance(item.get("update"), int):
-            return None
-        rates = {k.removeprefix("lr/"): v for k in item if k.startswith("lr/") and (v := _number(item[k])) is not None}
-        ts, loss, norm = (_number(item.get(k)) for k in ("ts", "loss", "grad_norm"))
-        return Row(item["update"], ts, loss, norm, rates)
     except ValueError:
         return None  # torn: the first of the piece, or the last
+    return item if isinstance(item, dict) else None
+
+
+def _row(item: Mapping[str, Any]) -> Row | None:
+    if "event" in item or not isinstance(item.get("update"), int):
+        return None
+    rates = {k.removeprefix("lr/"): v for k in item if k.startswith("lr/") and (v := _number(item[k])) is not None}
+    ts, loss, norm = (_number(item.get(k)) for k in ("ts", "loss", "grad_norm"))
+    return Row(item["update"], ts, loss, norm, rates)
 
 
 def _number(value: Any) -> float | None:
@@ -196,11 +218,3 @@ def _number(value: Any) -> float | None:
         return None if value is None else float(value)  # "nan" and "inf" are written as words
     except (TypeError, ValueError):
         return None
-
-
-def size(fd: int) -> int:
-    """Columns of a terminal; 80 where it is none."""
-    try:
-        return os.get_terminal_size(fd).columns or 80
-    except OSError:
-        return 80

@@ -131,10 +131,11 @@ def _rates(now: Picture, before: Sequence[Picture], known: Worker | None, plain:
         table.add_column(justify=justify, no_wrap=True)
     table.add_row(*(Text(word, style="dim") for word in ("group", "used", "expected", "", "")))
     used = known.by("learning_rate", "group") if known else dict(now.rows[-1].rates) if now.rows else {}
-    expected = known.by("learning_rate_expected", "group") if known else {}
+    expected = known.by("learning_rate_expected", "group") if known else dict(now.promised)
     if not used:
         return Text("no update yet", style="dim")
-    drifts = known is not None and known.value("finding_active", code=DRIFT) == 1
+    codes = {f.get("code") for f in (now.summary or {}).get("findings", ())}
+    drifts = known.value("finding_active", code=DRIFT) == 1 if known else DRIFT in codes or now.summary is None
     for group, rate in list(used.items())[:GROUPS]:
         promise = expected.get(group)
         off = promise is not None and not math.isclose(rate, promise, rel_tol=1e-6, abs_tol=1e-12)
