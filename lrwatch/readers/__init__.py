@@ -64,7 +64,7 @@ def open_trace(
     sources = [part for path in paths for part in _flat(_open(str(path), format, options))]
     source = several(sources)
     if jobs > 1 and len(sources) > 1 and all(_alone(part) for part in sources):
-        return Shared(sources, source.info, options, jobs)
+        return Shared(sources, source.info, options, jobs, opened_as)
     return Ahead(source) if _fast.USED and _large(paths) else source
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
 from lrwatch.errors import TraceError
-from lrwatch.readers.base import Options, TraceSource
+from lrwatch.readers.base import Options, TraceSource, several
 from lrwatch.trace import merge
 from lrwatch.trace.model import Item, TraceInfo
 
 _AHEAD: Final = 2
 """Items that a process may be ahead of the one that judges."""
 
+Open = Callable[[str, str, Options], TraceSource]
+"""Opens a path whose format is known; a function of a module, for it is sent to another process."""
 Parts = tuple[tuple[str, str], ...]
 """Path and format of each file of one group."""
 
@@ -25,8 +27,8 @@ class Shared:
     rereadable = True
     rank: int | None = None
 
-    def __init__(self, sources: Sequence[TraceSource], info: TraceInfo, options: Options, jobs: int):
-        self.info, self.options = info, options
+    def __init__(self, sources: Sequence[TraceSource], info: TraceInfo, options: Options, jobs: int, start: Open):
+        self.info, self.options, self.start = info, options, start
         by_worker: dict[object, list[tuple[str, str]]] = {}
         for i, source in enumerate(sources):
             worker = ("mixed", i) if source.rank is None else source.rank
@@ -36,14 +38,14 @@ class Shared:
         self.groups: list[Parts] = [tuple(part for worker in group for part in worker) for group in groups]
 
     def __iter__(self) -> Iterator[Item]:
-        return merge.merge([_remote(group, self.options) for group in self.groups])
+        return merge.merge([_remote(group, self.options, self.start) for group in self.groups])
 
 
-def _remote(parts: Parts, options: Options) -> Iterator[Item]:
+def _remote(parts: Parts, options: Options, start: Open) -> Iterator[Item]:
     """The items that another process reads from these files."""
     context = multiprocessing.get_context("spawn")  # a fork would copy polars' threads in whatever state they are
     ours, theirs = context.Pipe()
-    process = context.Process(target=_read, args=(theirs, parts, _plain(options)), daemon=True)
+    process = context.Process(target=_read, args=(theirs, parts, _plain(options), start), daemon=True)
     process.start()
     theirs.close()
     try:
@@ -70,13 +72,10 @@ def _remote(parts: Parts, options: Options) -> Iterator[Item]:
         process.join()
 
 
-def _read(pipe: Connection, parts: Parts, options: dict[str, Any]) -> None:
+def _read(pipe: Connection, parts: Parts, options: dict[str, Any], start: Open) -> None:
     """What the other process does: read, and send an item whenever it may."""
-    from lrwatch.readers import opened_as
-    from lrwatch.readers.base import several
-
     try:
-        for item in several([opened_as(path, format, Options(**options)) for path, format in parts]):
+        for item in several([start(path, format, Options(**options)) for path, format in parts]):
             pipe.recv()
             pipe.send(("item", item))
         pipe.send(("end", None))

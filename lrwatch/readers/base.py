@@ -189,6 +189,7 @@ def several(sources: Sequence[TraceSource]) -> TraceSource:
             assumed=tuple(dict.fromkeys(sentence for info in infos for sentence in info.assumed)),
             run=next((info.run for info in infos if info.run), None),
             contract=next((info.contract for info in infos if info.contract), None),
+            grad_norm=next((info.grad_norm for info in infos if info.grad_norm), None),
         ),
     )
 

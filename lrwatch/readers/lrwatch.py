@@ -44,7 +44,8 @@ class File:
         self.segment = int(named[2]) if named else 0
         header = _first(path, self.name)
         self.rank = _count(header.get("rank"), self.rank)
-        self.info = TraceInfo((self.name,), "lrwatch", run=_text(header, "run"), contract=_text(header, "contract"))
+        run, contract, grad_norm = (_text(header, key) for key in ("run", "contract", "grad_norm"))
+        self.info = TraceInfo((self.name,), "lrwatch", run=run, contract=contract, grad_norm=grad_norm)
 
     def __iter__(self) -> Iterator[Item]:
         reading = Reading(self.name, self.rank or 0, self.segment, self.options.lr_read)
