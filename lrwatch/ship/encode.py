@@ -27,7 +27,8 @@ def series(labels: Mapping[str, str], times: NDArray[np.int64], values: NDArray[
         labels: ``__name__`` among them. times: int64[n], milliseconds in ``[EARLIEST, LATEST)``, ascending.
         values: float64[n].
     """
-    parts = [_field(1, _field(1, name.encode()) + _field(2, labels[name].encode())) for name in sorted(labels)]
+    pairs = [(name.encode(), labels[name].encode(errors="replace")) for name in sorted(labels)]
+    parts = [_field(1, _field(1, name) + _field(2, value)) for name, value in pairs]
     return b"".join([*parts, _samples(times, values)])
 
 

@@ -25,7 +25,7 @@ from lrwatch.ship import encode
 from lrwatch.ship.clock import place
 from lrwatch.ship.positions import Positions, Shipped
 from lrwatch.ship.remote import Answer, Receiver
-from lrwatch.ship.spool import Block, Place, Worker, ranks
+from lrwatch.ship.spool import Block, Place, Worker, segments
 from lrwatch.trace.model import SIGNALS
 
 T = TypeVar("T")
@@ -57,6 +57,8 @@ class Shipper:
         self.done = Shipped()
         self._workers: dict[int, Worker] = {}
         self._next: dict[int, Block] = {}
+        self._files: dict[int, list[int]] = {}
+        self._look = 0.0
         self._in_a_row = 0
         self._silent = True
         self._patience: float | None = None
@@ -96,10 +98,12 @@ class Shipper:
 
     def _some(self) -> bool:
         """Ship the block that begins first of all workers' next ones; False when there is none."""
-        for rank in ranks(self._run_dir):
+        if time.monotonic() >= self._look:
+            self._files, self._look = segments(self._run_dir), time.monotonic() + POLL / 2
+        for rank, files in self._files.items():
             if rank not in self._workers:
                 self._workers[rank] = Worker(self._run_dir, rank, self._position(rank)[0])
-            if rank not in self._next and (block := self._workers[rank].next()) is not None:
+            if rank not in self._next and (block := self._workers[rank].next(files)) is not None:
                 self._next[rank] = block
         if not self._next:
             return False

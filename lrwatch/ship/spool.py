@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -85,24 +86,20 @@ class Worker:
         self.ended = False
         """Whether the newest thing that was read is the end of the run."""
 
-    def next(self, until: int | None = None) -> Block | None:
-        """The next rows; None when there are none (yet). ``until``: the offset at which a block ended before.
+    def next(self, segments: Sequence[int] = (), until: int | None = None) -> Block | None:
+        """The next rows; None when there are none (yet). Raises OSError.
 
-        Raises OSError.
+        Args:
+            segments: that have a file by now. until: the offset at which a block ended before.
         """
         while True:
             data = self._data(until)
             if data:
                 return self._block(data, whole=until is not None)
-            newer = [number for number in self._segments() if number > self.place.segment]
-            if not newer or until is not None:
+            newer = [number for number in segments if number > self.place.segment]
+            if not newer:
                 return None
             self.place = Place(min(newer), 0)
-
-    def _segments(self) -> Iterator[int]:
-        for path in self._folder.glob(f"rank{self.rank:05d}-seg*.jsonl"):
-            if found := _FILE.fullmatch(path.name):
-                yield int(found[2])
 
     def _data(self, until: int | None) -> bytes:
         """Whole lines, at most ``ROWS`` of them."""
@@ -184,7 +181,11 @@ def _joined(chunks: list[Chunk], name: str, blank: float) -> NDArray[np.float64]
     )
 
 
-def ranks(run_dir: Path) -> list[int]:
-    """The workers that have a trace."""
-    found = {int(m[1]) for path in (run_dir / "trace").glob("*.jsonl") if (m := _FILE.fullmatch(path.name))}
-    return sorted(found)
+def segments(run_dir: Path) -> dict[int, list[int]]:
+    """The workers that have a trace, and which of their segments have a file. Raises OSError."""
+    found: dict[int, list[int]] = {}
+    folder = run_dir / "trace"
+    for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
+        if named := _FILE.fullmatch(name):
+            found.setdefault(int(named[1]), []).append(int(named[2]))
+    return found

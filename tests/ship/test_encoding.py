@@ -30,6 +30,12 @@ def test_nan_is_never_the_mark_of_a_series_end() -> None:
     assert encode.series({}, np.array([1 << 40]), stale)[3:11] == b"\x01\x00\x00\x00\x00\x00\xf8\x7f"
 
 
+def test_names_that_are_no_utf_8_become_some() -> None:
+    assert encode.series({"group": "a\ud800"}, np.array([], dtype=np.int64), np.array([])) == (
+        b"\x0a\x0b" + b"\x0a\x05group" + b"\x12\x02a?"
+    )
+
+
 def test_literals_of_more_than_64_kib() -> None:
     data = bytes(range(256)) * 300  # 76 800 bytes
     packed = encode.snappy(data)
