@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -228,6 +229,16 @@ def test_a_signature_is_required_only_where_it_is_asked_for(room: Path, monkeypa
         signature.required(held)
     with pytest.raises(NotSigned, match="there is none, and LRWATCH_CONTRACT_KEY asks for a signed one"):
         signature.required(None)
+
+
+def test_without_cryptography_the_extra_is_named(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "cryptography"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    result = run("verify", "contract.yaml", "--key", "mine.pub")
+    assert result.stderr == (
+        "lrwatch: signing and verifying a contract needs an optional dependency: pip install 'lrwatch[sign]'\n"
+    )
+    assert result.exit_code == 2
 
 
 @pytest.mark.tool("openssl")
