@@ -204,6 +204,16 @@ def test_what_may_succeed_later_is_tried_again_and_what_cannot_is_not(
         assert len(refusing.bodies) == 1
 
 
+def test_a_receiver_that_refuses_everything_is_not_asked_row_by_row(
+    tmp_path: Path, stub: Callable[..., Stub]
+) -> None:
+    record(tmp_path, [time.time() - 400 + i * 0.1 for i in range(1000)])
+    server = stub((400, "no such tenant"))
+    done = ship(tmp_path, server)
+    assert (done.rows, done.refused) == (0, 1000) and len(server.bodies) < 80
+    assert done.sentence() == "shipped 0 rows (0 samples); 1,000 refused: 400 no such tenant"
+
+
 def test_a_clock_that_is_ahead_of_the_receivers_does_not_count(tmp_path: Path, stub: Callable[..., Stub]) -> None:
     """This machine says it is now, the receiver says it was now an hour ago."""
     server = stub((503, "", {"Date": "x"}))

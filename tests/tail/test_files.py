@@ -12,8 +12,13 @@ from pathlib import Path
 import pytest
 
 from lrwatch.errors import TraceError
+from lrwatch.readers import readers
+from lrwatch.readers.base import Options
+from lrwatch.tail.recognise import Text
 from lrwatch.tail.recorded import rows_recorded
-from lrwatch.tail.sources import GrowingFile
+from lrwatch.tail.rows import Placing
+from lrwatch.tail.sources import GrowingFile, Piece
+from lrwatch.trace.model import Chunk
 from tests.tail.helpers import CONTRACT, Pieces, followed, log, rows
 
 
@@ -134,6 +139,29 @@ def test_rates_of_two_digits_are_no_drift_before_that_is_known(tmp_path: Path, c
     contract.write_text(text)
     report = followed([*lines], contract, tmp_path / "run")
     assert [f.message for f in report.result.findings if f.slug == "drift"] == []
+    reading, placing = Text("stdin", readers(), Options(), "key_value"), Placing(rank=0, named=0, segment=0, about={})
+    out = [[i for i in placing.take(reading.take(line), Piece(line)) if isinstance(i, Chunk)] for line in lines]
+    came = next(n for n, chunks in enumerate(out) if chunks)
+    assert sum(map(len, out[came])) == came + 1 > 3  # all at once, when a digit at the end was a zero
+    assert {chunk.digits["lr/0"] for chunks in out for chunk in chunks} == {2}
+
+
+def test_what_is_written_to_the_old_file_while_it_is_being_replaced_is_read(tmp_path: Path) -> None:
+    path, old = tmp_path / "train.log", tmp_path / "old.log"
+    path.write_text("1\n")
+
+    class Racing(GrowingFile):
+        def _replaced(self) -> bool:
+            if not old.exists():
+                path.rename(old)
+                add(old, "2\n")
+                path.write_text("3\n")
+            return super()._replaced()
+
+    source = Racing(path)
+    pieces = [piece for piece in (source.read() for _ in range(5)) if piece is not None and piece.data]
+    source.close()
+    assert [(piece.data, piece.fresh) for piece in pieces] == [(b"1\n", False), (b"2\n", False), (b"3\n", True)]
 
 
 def test_a_directory_and_a_device_are_refused(tmp_path: Path) -> None:
@@ -162,8 +190,6 @@ def test_text_without_rows_is_an_error(tmp_path: Path, contract: Path, text: byt
 def test_a_reader_that_breaks_does_not_stop_the_text(
     tmp_path: Path, contract: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lrwatch.tail.recognise import Text
-
     def breaks(self: Text, data: bytes) -> list[object]:
         raise RuntimeError("oops")
 
