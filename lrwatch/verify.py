@@ -11,6 +11,7 @@ from lrwatch.curve import Curve, Metric
 from lrwatch.engine import Session
 from lrwatch.errors import NotCheckable, TraceError
 from lrwatch.result import Result
+from lrwatch.trace.gradients import together
 from lrwatch.trace.model import Chunk, Event, Item, Source, TraceInfo
 
 Progress = Callable[[int], None]
@@ -36,7 +37,8 @@ def verify(
     """Judge a recorded run.
 
     The source is read once; a second time when a cause was named from a part of the rows, to confirm it on all of
-    them; and once before, for its validations, when the contract has a plateau schedule.
+    them; and once before, for its validations, when the contract has a plateau schedule, or for the gradients of
+    shards.
 
     Args:
         contract: the promise; None runs the intrinsic checks only. only: slugs of the checks to run.
@@ -44,6 +46,7 @@ def verify(
     Raises:
         TraceError: the trace has no rows, or is of another experiment than the contract.
     """
+    source = together(source)
     session = Session(contract, only=only, metrics=_metrics(contract, source))
     rows = 0
     for item in _same_experiment(contract, source):

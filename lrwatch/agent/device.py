@@ -9,15 +9,16 @@ Not run where there is no GPU: the tests drive this path on the CPU with a devic
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
-__all__ = ["Copies", "Copy", "Tensor", "counts", "memory", "read", "untraced"]
+__all__ = ["Copies", "Copy", "Tensor", "counts", "memory", "read", "squares", "untraced"]
 
 SLOTS: Final = 4096
 """Scalars that may be on their way at once, per device; without a free slot a value is left out."""
@@ -103,10 +104,71 @@ def read(tensor: Tensor) -> float | Copy | None:
         return float(tensor.item())
     if tensor.is_meta:
         return None
-    copies = _copies.get(tensor.device)
+    return _copies_from(tensor.device).start(tensor)
+
+
+def _copies_from(device: Any) -> Copies:
+    copies = _copies.get(device)
     if copies is None:
-        copies = _copies[tensor.device] = Copies(torch.get_device_module(tensor.device), tensor.device)
-    return copies.start(tensor)
+        copies = _copies[device] = Copies(torch.get_device_module(device), device)
+    return copies
+
+
+def squares(parameters: Iterable[Tensor], whole: bool, scale: Tensor | None = None) -> Tensor | float | None:
+    """The sum of squares of the gradients that this worker holds, Σ g², float64[] on their device.
+
+    Of a DTensor the local shard counts, and by its part where several workers hold the same one, so that the sum over
+    the workers is that of the whole. Norms of 16-bit gradients are summed up in float32.
+
+    Args:
+        whole: every worker holds all gradients. scale: what a loss scaler still has to divide them by.
+
+    Returns:
+        None where it cannot be had without waiting or asking others: during graph capture, without gradients, for
+        sparse ones, for some on another device, for partial sums, for shards where ``whole`` was said.
+    """
+    alike: dict[tuple[torch.dtype, float], list[Tensor]] = {}
+    device, missing = None, False
+    for parameter in parameters:
+        grad = parameter.grad
+        if grad is None:
+            missing = missing or _local(parameter).numel() > 0
+            continue
+        share = _share(grad, whole)
+        grad = _local(grad).detach()
+        device = device or grad.device
+        if share is None or grad.layout is not torch.strided or grad.is_meta or grad.device != device:
+            return None
+        alike.setdefault((grad.dtype, share), []).append(grad)
+    if not alike:
+        return None if missing else 0.0
+    first = next(iter(alike.values()))[0]
+    if not first.is_cpu and _copies_from(first.device).capturing():
+        return None
+    exact = torch.float32 if first.device.type == "mps" else torch.float64  # which has no other
+    with torch.no_grad():
+        parts = []
+        for (dtype, share), grads in alike.items():
+            norms = torch._foreach_norm(grads, 2, dtype=torch.float32 if dtype.itemsize < 4 else None)
+            parts.append(torch.stack(norms).to(exact).square().sum() * share)
+        total = torch.stack(parts).sum()
+        return total if scale is None else total / scale.to(total.device, exact, non_blocking=True).square()
+
+
+def _local(tensor: Any) -> Tensor:
+    """What this worker holds of a tensor."""
+    return tensor.to_local() if hasattr(tensor, "placements") else tensor  # type: ignore[no-any-return]
+
+
+def _share(grad: Any, whole: bool) -> float | None:
+    """The part of this worker in a gradient that it may hold together with others; None where it has no part alone."""
+    placements = getattr(grad, "placements", None)
+    if placements is None:
+        return 1.0
+    if any(p.is_partial() for p in placements) or (whole and not all(p.is_replicate() for p in placements)):
+        return None
+    alike = [grad.device_mesh.size(i) for i, p in enumerate(placements) if p.is_replicate()]
+    return 1.0 if whole else 1.0 / math.prod(alike)
 
 
 def memory(device: Any) -> tuple[int, int] | None:

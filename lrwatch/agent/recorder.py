@@ -164,6 +164,9 @@ class Recorder(Outgoing):
         """Count one backward pass."""
         self.micros = (self.micros or 0) + 1
 
+    def before_clipping(self) -> None:
+        """Only for who reads gradients, see ``agent.gradients``."""
+
     def event(self, kind: str, fields: Mapping[str, Any]) -> None:
         """Something happened between two updates; its numbers are taken by value, tensors among them."""
         if self.closed:
@@ -280,8 +283,11 @@ class Recorder(Outgoing):
     def _regroup(self, groups: Sequence[Group]) -> None:
         self._width = len(groups)
         self._simple = len(groups) == 1 and not self._companions and not self._fused
+        self.between(Columns(self._columns()))
+
+    def _columns(self) -> tuple[str, ...]:
         names = self.names()
-        self.between(Columns(tuple(f"{signal}/{name}" for signal in ("lr", *self._companions) for name in names)))
+        return tuple(f"{signal}/{name}" for signal in ("lr", *self._companions) for name in names)
 
     # -- reading ------------------------------------------------------------------------------------------
 

@@ -87,6 +87,10 @@ class Assembler:
         read = (nothing if values is None else values for values in by_name["values"])
         for name, values in zip(self._columns, zip(*read, strict=True), strict=True):
             self._add(columns, missing, name, values, np.float64)
+        if self._about.get("grad_norm") == "global" and "grad_sq" in columns and "grad_norm" not in columns:
+            columns["grad_norm"] = np.sqrt(columns["grad_sq"])
+            if "grad_sq" in missing:
+                missing["grad_norm"] = missing["grad_sq"]
         return replace(self._chunk, columns=columns, missing=missing)
 
     def _add(

@@ -95,6 +95,13 @@ class Watch:
         """Count one backward pass; only needed where their number per update varies."""
         self._parts.recorder.micro()
 
+    def before_clipping(self) -> None:
+        """With ``grad_norm_every``: read the gradients now, before the loop clips them (and after ``scaler.unscale_``).
+
+        Without this call they are read as ``optimizer.step`` uses them.
+        """
+        self._parts.recorder.before_clipping()
+
     def event(self, kind: str, **fields: Any) -> None:
         """Record what happened between updates. Never raises.
 
@@ -270,7 +277,7 @@ class Copied(Watch):
     def step(self, *args: Any, **kwargs: Any) -> None:
         """Nothing."""
 
-    micro = event = load_state_dict = close = step
+    micro = before_clipping = event = load_state_dict = close = step
 
     def validating(self) -> AbstractContextManager[None]:
         """Nothing."""

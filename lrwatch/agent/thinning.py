@@ -1,9 +1,10 @@
 """``trace: {ranks: changes}``: of a large job every worker but the first writes only the rows that say something.
 
 Kept are the updates at which workers can be compared (multiples of 64), the first rows of a segment, the last before
-every event, skipped ones and those with a value that is not finite, and where a learning rate bends or jumps. What is
-judged in mid-run is every row all the same; of the trace alone the first wrong update of such a worker is known to
-within 64. The start event says ``"rows":"changes"``, so that nobody takes what was left out for lost.
+every event, skipped ones, those with a value that is not finite or with a sum of squared gradients, and where a
+learning rate bends or jumps. What is judged in mid-run is every row all the same; of the trace alone the first wrong
+update of such a worker is known to within 64. The start event says ``"rows":"changes"``, so that nobody takes what was
+left out for lost.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ def _telling(chunk: Chunk) -> NDArray[np.bool_]:
     keep = np.asarray(chunk.columns["update"] % SYNC_EVERY[0] == 0)
     if "skipped" in chunk.columns:
         keep |= chunk.columns["skipped"] == 1
+    if "grad_sq" in chunk.columns:  # a worker's part of a sum that is nothing without it
+        keep |= chunk.present("grad_sq")
     for name, values in chunk.columns.items():
         if values.dtype.kind != "f":
             continue

@@ -16,10 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lrwatch.agent import arguments, peers, process, summary
+from lrwatch.agent import arguments, gradients, peers, process, summary
 from lrwatch.agent import publish as publishing
 from lrwatch.agent.announce import say
 from lrwatch.agent.exporter import Exporter
+from lrwatch.agent.gradients import GradientRecorder
 from lrwatch.agent.meters import Meters
 from lrwatch.agent.naming import name_run
 from lrwatch.agent.origin import Locator
@@ -34,6 +35,7 @@ from lrwatch.contract import signature
 from lrwatch.contract.kept import keep
 from lrwatch.contract.model import Contract
 from lrwatch.engine import Session
+from lrwatch.errors import LrwatchError
 from lrwatch.findings import Finding, Severity
 from lrwatch.trace.writer import Position, TraceWriter, last_position
 
@@ -60,6 +62,8 @@ def watch(
     linger_s: float = 0.0,
     handle_sigterm: bool = False,
     contract_key: str | os.PathLike[str] | None = None,
+    grad_norm_every: int | None = None,
+    grad_norm_scope: str | None = None,
 ) -> Watch:
     """Record what an optimizer uses, judge it while it happens, and serve metrics.
 
@@ -87,6 +91,10 @@ def watch(
         handle_sigterm: close the watch when SIGTERM ends the process; a handler that there is already is left alone.
         contract_key: the public keys of who may sign contracts; nothing is watched under one that none of them signed
             (``lrwatch contract sign``). Default: the file that LRWATCH_CONTRACT_KEY names, if any.
+        grad_norm_every: at every so many updates, record the sum of squares of the gradients that this worker holds, as
+            the update uses them or as ``before_clipping`` found them. Not for optimizers that step in parts.
+        grad_norm_scope: ``local`` where each worker holds a shard (FSDP, ZeRO), so that only the workers' sum is the
+            norm; ``global`` where each holds all gradients (DDP). To be said for more than one worker.
 
     Raises:
         ContractError: the contract cannot be used, or is not signed where that is asked for.
@@ -99,6 +107,11 @@ def watch(
     signed = signature.required(promised, contract_key) is not None
     least, secured = arguments.severity(fail_on), arguments.tls(tls)
     identity = identify()
+    scope = gradients.scope(grad_norm_every, grad_norm_scope, identity.world)
+    if grad_norm_every is not None:
+        if make is not Recorder:
+            raise LrwatchError("grad_norm_every= reads one optimizer; give each of several a watch of its own")
+        make = partial(GradientRecorder, every=grad_norm_every, whole=scope == "global")
     run, directory = name_run(run_id, run_dir, promised.experiment if promised else "run", identity)
     for other in process.members():
         if set(map(id, _parts(other.optimizer))) & set(map(id, _parts(inner))):
@@ -128,6 +141,8 @@ def watch(
         "contract": str(promised.identity) if promised else None,
         "accumulate": accumulate,
         "steps_per_epoch": promised.batch.steps_per_epoch if promised else None,
+        "grad_norm": scope,
+        "grad_norm_every": grad_norm_every,
     }
     writes = promised.recording.ranks if promised else None
     if writes is None:
@@ -177,7 +192,7 @@ def watch(
     return Watch(run, directory, parts)
 
 
-def _target(optimizer: Any, group_names: Sequence[str] | None) -> tuple[Any, type[Recorder], arguments.Name]:
+def _target(optimizer: Any, group_names: Sequence[str] | None) -> tuple[Any, Callable[..., Recorder], arguments.Name]:
     """What to record, how, and what its groups are called."""
     several = named(optimizer)
     if several is None:

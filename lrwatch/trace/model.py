@@ -10,8 +10,9 @@ Columns
     Counters are int64[n]: ``update`` (applied updates before this row's, 0-based), ``attempt``,
     ``micro``, ``sched`` (``scheduler.last_epoch`` when the row was opened), ``epoch``, ``samples``,
     ``tokens``, ``round``, ``line`` (in the source file), ``skipped`` (0 or 1: the update was attempted
-    and not applied). Values are float64[n]: ``loss``, ``grad_norm``, ``ts`` (Unix seconds) and the
-    signals, named ``lr/<group>`` or ``lr/<optimizer>/<group>`` (also ``weight_decay/…``, ``momentum/…``).
+    and not applied). Values are float64[n]: ``loss``, ``grad_norm``, ``grad_sq`` (the sum of
+    squares of the gradients that this worker holds), ``ts`` (Unix seconds) and the signals, named
+    ``lr/<group>`` or ``lr/<optimizer>/<group>`` (also ``weight_decay/…``, ``momentum/…``).
     A column that was not recorded is absent. A value missing in single rows is marked in ``missing``:
     NaN in a value column means that NaN was recorded.
 """
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 
 COUNTERS = ("update", "attempt", "micro", "sched", "epoch", "samples", "tokens", "round", "line", "skipped")
 SIGNALS = ("lr", "weight_decay", "momentum")
-VALUES = ("loss", "grad_norm", "ts")
+VALUES = ("loss", "grad_norm", "grad_sq", "ts")
 
 LrRead = Literal["used", "after", "unknown"]
 """When the LR of a row was read: ``used`` by this update (before ``scheduler.step``) · ``after``
@@ -156,6 +157,7 @@ class TraceInfo:
         paths: the files read; format: the reader's name.
         assumed: sentences about conventions that the format does not state, for the report.
         run: the run id, if recorded; contract: the identity that the trainer recorded, if any.
+        grad_norm: ``local`` where workers recorded ``grad_sq`` of their shards, ``global`` where of all gradients.
     """
 
     paths: tuple[str, ...]
@@ -163,3 +165,4 @@ class TraceInfo:
     assumed: tuple[str, ...] = ()
     run: str | None = None
     contract: str | None = None
+    grad_norm: str | None = None
