@@ -56,7 +56,8 @@ def items(case: dict[str, Any], size: int | None = None) -> Iterator[Item]:
         if "event" in said:
             fields = {k: v for k, v in said.items() if k not in ("event", "ranks", "update", "segment")}
             for rank in ranks:
-                yield Event(said["event"], said.get("update", 0), rank, said.get("segment", 0), fields=fields)
+                ts, segment = said.get("ts"), said.get("segment", 0)
+                yield Event(said["event"], said.get("update", 0), rank, segment, ts, fields)
         elif "damage" in said:
             yield Damage(said["damage"], "run.jsonl", said.get("line", 1), said.get("message", "cut off"), ranks[0])
         else:
