@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ CHECKS = checks()
 SECTIONS = ("What it checks", "Why it matters", "Example", "Fix", "Source")
 
 
+@cache
 def cases(kind: str) -> list[Any]:
     """The cases of ``cases/<slug>/<kind>*.yaml`` as (slug, case)."""
     found = []
@@ -80,21 +82,22 @@ def test_quiet(slug: str, case: dict[str, Any]) -> None:
     assert (run.status, run.why) == (case.get("status", "ran"), case.get("why", ""))
 
 
-@pytest.mark.parametrize("size", [7, pytest.param(1, marks=pytest.mark.long), pytest.param(64, marks=pytest.mark.long)])
-@pytest.mark.parametrize(
-    ("slug", "case"), [case for kind in ("fires", "quiet") for case in cases(kind) if not case.marks]
-)
+BOTH = [case for kind in ("fires", "quiet") for case in cases(kind) if not case.marks]
+
+
+@pytest.mark.parametrize(("slug", "case"), BOTH)
+def test_a_check_goes_on_from_its_state(slug: str, case: dict[str, Any]) -> None:
+    """Its rows cut into chunks, too."""
+    whole, revived = play(case, [slug]).finish(), play_interrupted(case, [slug], size=23).finish()
+    assert (revived.findings, revived.checks) == (whole.findings, whole.checks)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("size", [1, 7, 64])
+@pytest.mark.parametrize(("slug", "case"), BOTH)
 def test_how_rows_are_cut_does_not_matter(slug: str, case: dict[str, Any], size: int) -> None:
     whole, cut = play(case, [slug]).finish(), play(case, [slug], size).finish()
     assert (cut.findings, cut.checks) == (whole.findings, whole.checks)
-
-
-@pytest.mark.parametrize(
-    ("slug", "case"), [case for kind in ("fires", "quiet") for case in cases(kind) if not case.marks]
-)
-def test_a_check_goes_on_from_its_state(slug: str, case: dict[str, Any]) -> None:
-    whole, revived = play(case, [slug]).finish(), play_interrupted(case, [slug]).finish()
-    assert (revived.findings, revived.checks) == (whole.findings, whole.checks)
 
 
 # -- the catalogue ----------------------------------------------------------------------------------
