@@ -18,7 +18,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-__all__ = ["Copies", "Copy", "Tensor", "counts", "memory", "read", "squares", "untraced"]
+__all__ = ["SQUARING", "Copies", "Copy", "Tensor", "counts", "memory", "read", "squares", "untraced"]
 
 SLOTS: Final = 4096
 """Scalars that may be on their way at once, per device; without a free slot a value is left out."""
@@ -169,6 +169,10 @@ def _share(grad: Any, whole: bool) -> float | None:
         return None
     alike = [grad.device_mesh.size(i) for i, p in enumerate(placements) if p.is_replicate()]
     return 1.0 if whole else 1.0 / math.prod(alike)
+
+
+SQUARING: Final = (squares, _local, _share, _copies_from, Copies.capturing)
+"""The functions of ``squares``, for ``untraced``."""
 
 
 def memory(device: Any) -> tuple[int, int] | None:

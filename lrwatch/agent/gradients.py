@@ -88,9 +88,8 @@ class GradientRecorder(Recorder):
         super()._attach()
         if self._device is not None:
             own = type(self)
-            self._device.untraced(
-                Recorder.before_update, own._read, own._squares, own.before_clipping, self._device.squares
-            )
+            self._device.untraced(Recorder.before_update, own._read, own._squares, own.before_clipping, _closure)
+            self._device.untraced(*self._device.SQUARING)
 
     def _columns(self) -> tuple[str, ...]:
         return (*super()._columns(), COLUMN)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch.optim.lr_scheduler import LinearLR
+from torch.optim.lr_scheduler import LambdaLR, LinearLR
 
 import lrwatch
 from lrwatch.agent.origin import Locator
@@ -186,3 +187,28 @@ def test_what_cannot_be_watched(optimizers: dict[str, Any], said: str) -> None:
     with pytest.raises(LrwatchError) as error:
         lrwatch.watch({name: gan.optimizers.get(o, o) for name, o in optimizers.items()})
     assert said in str(error.value)
+
+
+def test_optimizers_that_step_inside_the_backward_pass(tmp_path: Path) -> None:
+    """One for each parameter, as soon as its gradient is there: several hooks, one update."""
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 1))
+    optimizers = {name: torch.optim.SGD([p], lr=0.1) for name, p in model.named_parameters()}
+    schedulers = {name: LambdaLR(o, lambda step: 0.5**step) for name, o in optimizers.items()}
+
+    def step_now(name: str, parameter: torch.Tensor) -> None:
+        optimizers[name].step()
+        parameter.grad = None
+
+    for name, parameter in model.named_parameters():
+        parameter.register_post_accumulate_grad_hook(partial(step_now, name))
+    with lrwatch.watch(optimizers, scheduler=schedulers, run_dir=tmp_path) as watch:
+        for _ in range(3):
+            loss = model(torch.ones(2, 3)).pow(2).mean()
+            loss.backward()
+            for scheduler in schedulers.values():
+                scheduler.step()
+            watch.step(loss=loss)
+    found = [row for row in lines(tmp_path) if "event" not in row]
+    columns = [f"lr/{name}/0" for name in ("0.weight", "0.bias", "1.weight", "1.bias")]
+    assert [[row[c] for c in columns] for row in found] == [[0.1] * 4, [0.05] * 4, [0.025] * 4]
+    assert [row["update"] for row in found] == [0, 1, 2]

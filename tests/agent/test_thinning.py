@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,14 @@ def test_what_is_kept_does_not_depend_on_the_chunks(pieces: int) -> None:
     whole = [chunk(p, lr[p], loss=loss[p]) for p in parts]
     # the first three, multiples of 64, the jump with its neighbours, the NaN, the last
     assert kept(Thinner(), *whole) == [0, 1, 2, 64, 99, 100, 101, 128, 150, 192, 199]
+
+
+def test_a_part_of_a_sum_is_kept_for_the_other_parts() -> None:
+    updates = np.arange(40)
+    squares = np.where(updates % 10 == 5, 4.0, np.nan)
+    parts = chunk(updates, np.ones(40), grad_sq=squares)
+    missing = replace(parts, missing={"grad_sq": updates % 10 != 5})
+    assert kept(Thinner(), missing) == [0, 1, 2, 5, 15, 25, 35, 39]
 
 
 def test_other_columns_and_an_event_lose_no_row() -> None:
