@@ -73,6 +73,8 @@ class Watching:
         scaler: Any = None,
         start_step: int | None = None,
         accumulate: int | None = None,
+        grad_norm_every: int | None = None,
+        grad_norm_scope: str | None = None,
     ) -> Watch:
         """Training begins. One that began before and did not end has failed."""
         if self.watch is not None:
@@ -86,6 +88,8 @@ class Watching:
             scaler=scaler,
             start_step=start_step,
             accumulate=accumulate,
+            grad_norm_every=grad_norm_every,
+            grad_norm_scope=grad_norm_scope,
             **self._options,
         )
         return self.watch

@@ -23,6 +23,7 @@ class LrwatchCallback(Watching, Callback):  # type: ignore[misc]
         contract, run_dir, …: as for ``lrwatch.watch``; optimizer, scheduler, accumulation, loss scaler and position are
             Trainer's.
         optimizer: which one, in the order of ``configure_optimizers``; several need a callback and a ``run_dir`` each.
+        grad_norm_every, grad_norm_scope: as for ``lrwatch.watch``; gradients are read before Trainer clips them.
 
     Raises:
         ContractError: the contract cannot be used. LrwatchError: no such optimizer, when training begins.
@@ -31,8 +32,17 @@ class LrwatchCallback(Watching, Callback):  # type: ignore[misc]
         >>> Trainer(callbacks=[LrwatchCallback("contract.yaml")]).fit(model, loader)          # doctest: +SKIP
     """
 
-    def __init__(self, contract: Promise = None, *, optimizer: int = 0, **options: Unpack[Options]):
+    def __init__(
+        self,
+        contract: Promise = None,
+        *,
+        optimizer: int = 0,
+        grad_norm_every: int | None = None,
+        grad_norm_scope: str | None = None,
+        **options: Unpack[Options],
+    ):
         super().__init__(contract, **options)
+        self._norms = grad_norm_every, grad_norm_scope
         self._index, self._stepped, self._announced = optimizer, False, True
         self._restored: Mapping[str, Any] | None = None
 
@@ -63,15 +73,18 @@ class LrwatchCallback(Watching, Callback):  # type: ignore[misc]
             scaler=scaler,
             start_step=trainer.global_step if counted else None,
             accumulate=trainer.accumulate_grad_batches,
+            grad_norm_every=self._norms[0],
+            grad_norm_scope=self._norms[1],
         )
         if self._restored is not None:
             watch.load_state_dict(self._restored)
             self._restored = None
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
-        """After the backward pass. Not every batch ends in a step of this optimizer."""
-        if optimizer is trainer.optimizers[self._index] and self._stand_in is not None:
+        """After the backward pass, before clipping. Not every batch ends in a step of this optimizer."""
+        if optimizer is trainer.optimizers[self._index] and self._stand_in is not None and self.watch is not None:
             self._stepped = True
+            self.watch.before_clipping()
             if self._announced:
                 self._stand_in.used()
 

@@ -77,3 +77,19 @@ def test_the_loss_is_the_one_that_training_step_returned(tmp_path: Path) -> None
     callback = LrwatchCallback(run_dir=tmp_path / "run")
     trainer(tmp_path, [callback], max_steps=3, enable_checkpointing=False).fit(Keeping(), loader)
     assert [row["loss"] for row in rows(tmp_path / "run")] == [seen[n].item() for n in (1, 3, 5)]
+
+
+def test_gradients_are_read_before_they_are_clipped(tmp_path: Path) -> None:
+    seen: list[float] = []
+
+    class Looking(Module):
+        def on_before_optimizer_step(self, optimizer: Any) -> None:
+            seen.append(sum(float(p.grad.double().square().sum()) for p in self.parameters() if p.grad is not None))
+
+    loader = torch.utils.data.DataLoader(Examples(), batch_size=2)
+    callback = LrwatchCallback(run_dir=tmp_path / "run", grad_norm_every=2)
+    options = {"max_steps": 3, "enable_checkpointing": False, "gradient_clip_val": 1e-3}
+    trainer(tmp_path, [callback], **options).fit(Looking(), loader)
+    found = [row.get("grad_sq") for row in rows(tmp_path / "run")]
+    assert found == [pytest.approx(seen[0], rel=1e-6), None, pytest.approx(seen[2], rel=1e-6)]
+    assert min(seen) > 1e-6
