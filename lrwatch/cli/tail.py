@@ -69,7 +69,8 @@ def tail(
 
     from lrwatch.report import render
     from lrwatch.report.base import Look
-    from lrwatch.tail.follow import Settings, Tail, Told, on_signals
+    from lrwatch.tail.follow import Settings, Tail
+    from lrwatch.tail.signals import Told, on_signals
     from lrwatch.tail.sources import opened
 
     settings = Settings(run_id, run_dir, host, port or None, linger, until_idle)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from lrwatch.agent import publish as publishing
 from lrwatch.agent import summary
@@ -26,9 +25,11 @@ from lrwatch.errors import LrwatchError, TraceError
 from lrwatch.readers import readers
 from lrwatch.readers.base import Options, rank_in
 from lrwatch.result import Result
+from lrwatch.tail.queue import Queue
 from lrwatch.tail.recognise import Text
 from lrwatch.tail.recorded import Recording, rows_recorded
 from lrwatch.tail.rows import Placing
+from lrwatch.tail.signals import Told
 from lrwatch.tail.sources import GrowingFile, Piece, TextSource
 from lrwatch.trace.model import Event, Item, TraceInfo
 from lrwatch.trace.writer import last_position
@@ -63,31 +64,6 @@ class Settings:
     linger: float = 0.0
     until_idle: float | None = None
     contract_key: str | None = None
-
-
-@dataclass
-class Told:
-    """What signal handlers leave: when they were told to end, on the monotonic clock."""
-
-    at: float | None = None
-
-
-class Queue:
-    """Items on their way to the worker, as it takes the rows of a recorder."""
-
-    def __init__(self, rank: int):
-        self.rank = rank
-        self.ring: deque[Item] = deque()
-        self.notices: deque[str] = deque()
-        self.errors = self.dropped = 0
-        self.memory: tuple[int, int] | None = None
-
-    def ask_memory(self) -> None:
-        """No accelerator is seen from here."""
-
-    def take(self, items: Iterable[Item]) -> Iterable[Item]:
-        """They are items already."""
-        return items
 
 
 class Tail:
@@ -327,14 +303,3 @@ class Tail:
             f"has no row with a step that the reader {self._text.reader.name} recognises; nothing to check",
             source=self._source.name,
         )
-
-
-def on_signals(told: Told) -> Callable[[int, Any], None]:
-    """A handler: the first time asks for the end, the second time insists."""
-
-    def handler(number: int, frame: Any) -> None:
-        if told.at is not None:
-            raise KeyboardInterrupt
-        told.at = time.monotonic()
-
-    return handler

@@ -13,7 +13,8 @@ from typing import Any
 
 from lrwatch.contract import load
 from lrwatch.readers.base import Options
-from lrwatch.tail.follow import Settings, Tail, Told
+from lrwatch.tail.follow import Settings, Tail
+from lrwatch.tail.signals import Told
 from lrwatch.tail.sources import Piece
 from lrwatch.verify import Report
 
