@@ -208,7 +208,7 @@ class Session:
                     expectations[name] = float(expected[-1])
                     ratio = max(ratio, abs(values[name] - expectations[name]) / (worker.expectation.peaks[name] or 1.0))
                     with np.errstate(invalid="ignore", divide="ignore"):
-                        deviation = np.abs(observed - expected) / kept.allowed(expected)
+                        deviation = np.abs(observed - expected) / batch.allowed[name]
                 columns = (t, steps, observed, kept.absolute, kept.relative, kept.digits, deviation, sched, attempt)
                 rows = Columns(dict(zip(FIELDS, columns, strict=True)))
                 keep = used & chunk.present(name)

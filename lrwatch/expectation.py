@@ -59,6 +59,7 @@ class Expectation:
         self._recorded.clear()
         expected: dict[str, FloatArray] = {}
         precisions: dict[str, Precision] = {}
+        allowed: dict[str, FloatArray] = {}
         curves: dict[str, Curve] = {}
         for signal in self.contract.signals:
             for group in chunk.signals(signal):
@@ -66,7 +67,16 @@ class Expectation:
                 curves[name] = self._curve(self.contract, name, chunk.rank)
                 expected[name] = curves[name].next(t, () if self._given else metrics)
                 precisions[name] = self._precision(self.contract, name, chunk, t, expected[name])
-        return Batch(chunk, t, "", MappingProxyType(expected), MappingProxyType(precisions), MappingProxyType(curves))
+                allowed[name] = precisions[name].allowed(expected[name])
+                self._loosen(allowed[name], np.abs(expected[name]))
+        return Batch(
+            chunk,
+            t,
+            expected=MappingProxyType(expected),
+            precision=MappingProxyType(precisions),
+            allowed=MappingProxyType(allowed),
+            curves=MappingProxyType(curves),
+        )
 
     def _curve(self, contract: Contract, name: str, rank: int) -> Curve:
         if name not in self.curves:
@@ -78,7 +88,7 @@ class Expectation:
 
     def _precision(self, contract: Contract, name: str, chunk: Chunk, t: FloatArray, expected: FloatArray) -> Precision:
         curve, peak = self.curves[name], self.peaks[name]
-        kept = precision(
+        return precision(
             peak,
             contract.tolerance,
             slack=curve.slack(t),
@@ -86,8 +96,9 @@ class Expectation:
             quantum=chunk.quantum.get(name, 0.0),
             digits=chunk.digits.get(name, EXACT_DIGITS),
         )
-        limit, size = kept.allowed(expected), np.abs(expected)
+
+    def _loosen(self, allowed: FloatArray, size: FloatArray) -> None:
+        """Take in how far values of this size may be off, float64[n] each."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            relative = np.where(size > 0, limit / size, np.inf)
-        self.loosest = (min(self.loosest[0], float(relative.min())), max(self.loosest[1], float(limit.max())))
-        return kept
+            relative = float(np.min(allowed / size, where=size > 0, initial=np.inf))
+        self.loosest = (min(self.loosest[0], relative), max(self.loosest[1], float(allowed.max())))

@@ -52,6 +52,35 @@ FIRST, LAST, SHARE, LEVEL, SPREAD, LR = range(6)
 FIELDS = 6
 
 
+def same(function: Callable[..., T]) -> Callable[..., T]:
+    """Remembers what a function of arrays returned for the last few of them, told apart by identity.
+
+    A dozen checks hold the same rows back and ask the same of them; nobody writes to what is returned.
+    """
+    memory: list[tuple[tuple[Any, ...], T]] = []
+
+    @wraps(function)
+    def remembering(*args: Any) -> T:
+        for known, result in memory:
+            if len(known) == len(args) and all(map(_is, known, args)):
+                return result
+        result = function(*args)
+        memory[:] = [(args, result), *memory[: _REMEMBERED - 1]]  # it holds the arrays, so that none takes their place
+        return result
+
+    return remembering
+
+
+_REMEMBERED = 8
+
+
+def _is(a: Any, b: Any) -> bool:
+    """The same arrays, or equal plain values."""
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(map(_is, a, b))
+    return a is b or (isinstance(a, int | float) and isinstance(b, int | float) and a == b)
+
+
 @dataclass(frozen=True)
 class Rows:
     """Rows of one segment that have a finite value.
@@ -84,14 +113,22 @@ class Rows:
         return np.asarray(self.table[3])
 
     def take(self, rows: Any) -> Rows:
+        if isinstance(rows, slice) and rows.indices(len(self)) == (0, len(self), 1):
+            return self
         return Rows(self.table[:, rows], self.segment)
 
-    def logs(self, least: float = 0.0) -> Rows:
-        """With the logarithm of the values instead; those not above ``least`` are left out."""
-        keep = self.values > least
-        table = self.table.copy() if keep.all() else self.table[:, keep]
-        np.log(table[1], out=table[1])
-        return Rows(table, self.segment)
+    def logs(self) -> Rows:
+        """With the logarithm of the values instead; those not above 0 are left out."""
+        return Rows(_logs(self.table), self.segment)
+
+
+@same
+def _logs(table: FloatArray) -> FloatArray:
+    """float64[4, n] rows, with the logarithm of the values where they are above 0."""
+    keep = table[1] > 0.0
+    logs = table.copy() if keep.all() else table[:, keep]
+    np.log(logs[1], out=logs[1])
+    return logs
 
 
 def newest(function: Callable[..., T]) -> Callable[..., T]:
@@ -160,35 +197,6 @@ def rows_of(batch: Batch, column: str, beside: str) -> Rows | None:
     table[0], table[1], table[2], table[3] = steps, values, other, shares(batch)
     rows = Rows(table, batch.chunk.segment)
     return rows if keep.all() else rows.take(keep)
-
-
-def same(function: Callable[..., T]) -> Callable[..., T]:
-    """Remembers what a function of arrays returned for the last few of them, told apart by identity.
-
-    A dozen checks hold the same rows back and ask the same of them; nobody writes to what is returned.
-    """
-    memory: list[tuple[tuple[Any, ...], T]] = []
-
-    @wraps(function)
-    def remembering(*args: Any) -> T:
-        for known, result in memory:
-            if len(known) == len(args) and all(map(_is, known, args)):
-                return result
-        result = function(*args)
-        memory[:] = [(args, result), *memory[: _REMEMBERED - 1]]  # it holds the arrays, so that none takes their place
-        return result
-
-    return remembering
-
-
-_REMEMBERED = 8
-
-
-def _is(a: Any, b: Any) -> bool:
-    """The same arrays, or equal plain values."""
-    if isinstance(a, tuple) and isinstance(b, tuple):
-        return len(a) == len(b) and all(map(_is, a, b))
-    return a is b or (isinstance(a, int) and isinstance(b, int) and a == b)
 
 
 @same
@@ -343,14 +351,20 @@ _WIDTH_6_OF_8 = 1.705
 
 
 @same
+def ranked(rows: FloatArray) -> FloatArray:
+    """The values of float64[4, 8m] rows by the 8, ascending: float64[8, m]."""
+    return np.sort(rows[1].reshape(-1, CELL), axis=1).T
+
+
+@same
 def cells_of(rows: FloatArray) -> FloatArray:
     """float64[4, 8m] rows → float64[6, m] cells."""
-    steps, values, lr, share = rows.reshape(4, -1, CELL)
-    ranked = np.sort(values, axis=1)
+    steps, _, lr, share = rows.reshape(4, -1, CELL)
+    order = ranked(rows)
     cells = np.empty((FIELDS, len(steps)))
     cells[FIRST], cells[LAST], cells[SHARE] = steps[:, 0], steps[:, -1], share[:, 0]
-    cells[LEVEL] = (ranked[:, 3] + ranked[:, 4]) / 2
-    cells[SPREAD] = (ranked[:, 6] - ranked[:, 1]) / _WIDTH_6_OF_8
+    cells[LEVEL] = (order[3] + order[4]) / 2
+    cells[SPREAD] = (order[6] - order[1]) / _WIDTH_6_OF_8
     cells[LR] = np.add.reduce(lr, axis=1) / CELL
     return cells
 
@@ -393,9 +407,20 @@ def rolling(before: FloatArray, values: FloatArray, window: int, least: int) -> 
     for i in range(max(least - known, 0), growing):
         result[i] = middle(both[: known + i])
     if growing < len(values):
-        ranked = np.sort(_windows(both[known + growing - window : -1], window), axis=1)
-        result[growing:] = (ranked[:, window // 2] + ranked[:, (window - 1) // 2]) / 2
+        past = both[known + growing - window : -1]
+        low, high = (window - 1) // 2, window // 2
+        if _steady(past):  # as most learning rates are: every window is in order
+            end = len(past) - window + 1
+            result[growing:] = (past[low : low + end] + past[high : high + end]) / 2
+        else:
+            order = np.sort(_windows(past, window), axis=1)
+            result[growing:] = (order[:, low] + order[:, high]) / 2
     return result
+
+
+def _steady(values: FloatArray) -> bool:
+    """Whether they never rise or never fall; what is not a number does both."""
+    return bool((values[1:] <= values[:-1]).all() or (values[1:] >= values[:-1]).all())
 
 
 def rolling_mean(before: FloatArray, values: FloatArray, window: int) -> FloatArray:
@@ -433,17 +458,24 @@ class Restarts:
     peak: float = 0.0
     segment: int = -1
 
-    def feed(self, lr: FloatArray, segment: int) -> NDArray[np.int64]:
+    def feed(self, rows: Rows) -> NDArray[np.int64]:
         """Indices of the rows at which a cycle begins anew."""
-        if segment != self.segment:
-            self.segment, self.previous = segment, np.nan
-        before = np.empty_like(lr)
-        before[0], before[1:] = self.previous, lr[:-1]
-        peak, self.previous = self.peak, float(lr[-1])
-        self.peak = float(np.fmax(peak, np.fmax.reduce(lr)))
-        up = lr > JUMP * before
-        if not up.any():
-            return np.empty(0, dtype=np.int64)
-        peaks = np.fmax.accumulate(np.concatenate([[peak], lr]))[:-1]
-        up &= (before <= FALLEN * peaks) & (lr >= HIGH * peaks)
-        return np.flatnonzero(up)
+        if rows.segment != self.segment:
+            self.segment, self.previous = rows.segment, np.nan
+        at, highest = _risen(rows.table, self.previous, self.peak)
+        self.previous, self.peak = float(rows.lr[-1]), float(np.fmax(self.peak, highest))
+        return at
+
+
+@same
+def _risen(table: FloatArray, previous: float, peak: float) -> tuple[NDArray[np.int64], float]:
+    """Indices of the restarts in float64[4, n] rows, given the learning rate before them and the peak so far; and the
+    highest rate of these rows."""
+    lr = table[2]
+    highest = float(np.fmax.reduce(lr))
+    if not (lr[1:] > JUMP * lr[:-1]).any() and not lr[0] > JUMP * previous:
+        return np.empty(0, dtype=np.int64), highest
+    before = np.concatenate([[previous], lr[:-1]])
+    peaks = np.fmax.accumulate(np.concatenate([[peak], lr]))[:-1]
+    up = (lr > JUMP * before) & (before <= FALLEN * peaks) & (lr >= HIGH * peaks)
+    return np.flatnonzero(up), highest

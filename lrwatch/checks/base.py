@@ -55,7 +55,8 @@ class Batch:
         t: positions on the contract's clock whose value the rows show, float64[n] (one later than the row's own where
             it was read after the scheduler's step); None where they cannot be known (``why_no_t``).
         expected: column name (``lr/0``) → float64[n].
-        precision: column name → how exactly its values were computed and stored, and so how far they may be off.
+        precision: column name → how exactly its values were computed and stored.
+        allowed: column name → how far its values may be from ``expected``, float64[n].
         curves: column name → the curve, for looking elsewhere on it.
     """
 
@@ -64,6 +65,7 @@ class Batch:
     why_no_t: str = ""
     expected: Mapping[str, FloatArray] = field(default_factory=lambda: MappingProxyType({}))
     precision: Mapping[str, Precision] = field(default_factory=lambda: MappingProxyType({}))
+    allowed: Mapping[str, FloatArray] = field(default_factory=lambda: MappingProxyType({}))
     curves: Mapping[str, Curve] = field(default_factory=lambda: MappingProxyType({}))
 
 

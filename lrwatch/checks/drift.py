@@ -117,12 +117,22 @@ class Drift(Check):
             column = self.columns[name]
             for shift in conventions(self.context.contract, chunk):
                 value = expected if shift == 0 else batch.curves[name].at(batch.t + shift)
-                self._compare(column, batch, name, value, shift, rows)
+                allowed = batch.allowed[name] if shift == 0 else batch.precision[name].allowed(value)
+                self._compare(column, batch, name, value, allowed, shift, rows)
 
-    def _compare(self, column: Column, batch: Batch, name: str, expected: FloatArray, shift: int, rows: Any) -> None:
+    def _compare(
+        self,
+        column: Column,
+        batch: Batch,
+        name: str,
+        expected: FloatArray,
+        allowed: FloatArray,
+        shift: int,
+        rows: Any,
+    ) -> None:
         chunk = batch.chunk
         observed = chunk.columns[name][rows]
-        wrong = np.abs(observed - expected[rows]) > batch.precision[name].allowed(expected)[rows]
+        wrong = np.abs(observed - expected[rows]) > allowed[rows]
         track = column.tracks.setdefault((chunk.segment, shift), Track())
         if track.take(chunk.columns["update"][rows], observed, expected[rows], wrong):
             track.place = located(chunk, np.arange(len(chunk))[rows][np.argmax(wrong)])

@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lrwatch.checks._series import CELL, Follow, Restarts, Rows, middle
+from lrwatch.checks._series import CELL, LEVEL, Follow, Restarts, Rows, cells_of, middle
 from lrwatch.checks.base import Batch, Check, Context
 from lrwatch.findings import Finding, Severity
 from lrwatch.schedules.base import FloatArray
@@ -95,22 +95,25 @@ class Series:
             rows = rows.logs()
         if not len(rows):
             return
-        starts = self.restarts.feed(rows.lr, rows.segment)
+        starts = self.restarts.feed(rows)
         for i, (begin, end) in enumerate(zip([0, *starts], [*starts, len(rows.values)], strict=True)):
             part = rows.take(slice(begin, end))
             if i:
                 self._restart(int(part.steps[0]))
             watched = 0 if self.watch is None else self._look(self.watch, part)
             self.recent = np.concatenate([self.recent, part.values[-BEFORE:]])[-BEFORE:]
-            self._ordinary(part.values[watched:])
+            self._ordinary(part.take(slice(watched, None)))
 
-    def _ordinary(self, values: FloatArray) -> None:
+    def _ordinary(self, part: Rows) -> None:
         """Rows outside of a watch say which levels are ordinary."""
-        waiting = np.concatenate([self.pending, values])
-        whole = len(waiting) // CELL * CELL
-        self.pending = waiting[whole:]
-        if whole:
+        if not len(self.pending) and len(part) and not len(part) % CELL:
+            levels = cells_of(part.table)[LEVEL]
+        else:
+            waiting = np.concatenate([self.pending, part.values])
+            whole = len(waiting) // CELL * CELL
+            self.pending = waiting[whole:]
             levels = _levels(waiting[:whole])
+        if len(levels):
             if self.start != self.start:
                 self.start = float(levels[0])
             self.ever = max(self.ever, float(levels.max()))

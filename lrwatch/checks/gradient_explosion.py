@@ -90,7 +90,7 @@ class GradientExplosion(Check):
             self._rows(rows)
 
     def _rows(self, rows: Rows) -> None:
-        starts = self.restarts.feed(rows.lr, rows.segment)
+        starts = self.restarts.feed(rows)
         for begin, end in zip([0, *starts], [*starts, len(rows.values)], strict=True):
             if begin in starts:
                 self.since_restart, self.inherited = 0, True

@@ -127,7 +127,7 @@ class Oscillation(Check):
     def _rows(self, rows: Rows) -> None:
         if self.cycles.start != self.cycles.start:
             self.cycles.start = float(rows.values[0])
-        starts = self.restarts.feed(rows.lr, rows.segment)
+        starts = self.restarts.feed(rows)
         for i, (begin, end) in enumerate(zip([0, *starts], [*starts, len(rows.values)], strict=True)):
             if i:
                 self._restart(int(rows.steps[begin]))

@@ -118,11 +118,13 @@ class Spike(Check):
         if rows.segment != self.segment and rows.steps[0] < series.ROLLED_BACK * self.newest:
             self.waiting, self.blocks, self.open = self.waiting[:, :0], self.blocks[:, :0], None
         self.segment, self.newest = rows.segment, float(rows.steps[-1])
-        self.waiting = np.concatenate([self.waiting, rows.table], axis=1)
+        self.waiting = np.concatenate([self.waiting, rows.table], axis=1) if self.waiting.shape[1] else rows.table
         whole = self.waiting.shape[1] // CELL * CELL
         if not whole:
             return
-        table, self.waiting = self.waiting[:, :whole], self.waiting[:, whole:]
+        table, self.waiting = self.waiting, self.waiting[:, whole:]
+        if whole < table.shape[1]:
+            table = table[:, :whole]
         new = series.cells_of(table)
         if self.start != self.start:
             self.start = float(new[LEVEL, 0])
@@ -134,20 +136,24 @@ class Spike(Check):
         judged = np.isfinite(base)
         self.blocks = np.concatenate([self.blocks, new], axis=1)[:, -LONG_WINDOW:]
         if judged.any():
-            rows_of = table[:2].reshape(2, -1, CELL)
-            self._judge(rows_of[:, judged], new[:, judged], base[judged], spread[judged])
+            rows_of, order = table[:2].reshape(2, -1, CELL), series.ranked(table)
+            if judged.all():
+                self._judge(rows_of, order, new, base, spread)
+            else:
+                self._judge(rows_of[:, judged], order[:, judged], new[:, judged], base[judged], spread[judged])
             self.learned += int(judged.sum())
 
-    def _judge(self, rows: FloatArray, blocks: FloatArray, base: FloatArray, spread: FloatArray) -> None:
-        """``rows`` float64[2, m, 8]: steps and values of m blocks; the others float64[m]."""
+    def _judge(
+        self, rows: FloatArray, order: FloatArray, blocks: FloatArray, base: FloatArray, spread: FloatArray
+    ) -> None:
+        """``rows`` float64[2, m, 8]: steps and values of m blocks; ``order`` float64[8, m]: the values, ascending; the
+        others float64[m]."""
         progress = np.maximum(self.start - base, 0.0)
         spread = np.maximum(spread, np.maximum(FLAT * np.abs(base), FLAT_PROGRESS * progress))
         matters = MATTERS * np.abs(base)
         matters = np.where(progress > 0, np.minimum(matters, MATTERS_PROGRESS * progress), matters)
-        rise = rows[1] - base[:, None]
         with np.errstate(divide="ignore", invalid="ignore"):
-            stray = np.where(spread[:, None] > 0, rise / spread[:, None], 0.0)
-        far, whole = stray.max(axis=1), np.sort(stray, axis=1)[:, CELL // 2]
+            whole, far = (np.where(spread > 0, (order[k] - base) / spread, 0.0) for k in (CELL // 2, CELL - 1))
         i = seen = 0
         while i < len(base):
             if self.open is not None:
@@ -159,11 +165,13 @@ class Spike(Check):
             i = seen = next_one
             if i == len(base):
                 return
-            odd = self._odd(stray[i], self.learned + i) & (rise[i] > matters[i])
+            rise = rows[1, i] - base[i]
+            stray = rise / spread[i] if spread[i] > 0 else np.zeros(CELL)
+            odd = self._odd(stray, self.learned + i) & (rise > matters[i])
             if odd.any():
                 self._begin(rows[:, i], float(base[i]), float(spread[i]), odd)
             else:
-                self.top = np.sort(np.concatenate([self.top, stray[i]]))[-STRAYS:]
+                self.top = np.sort(np.concatenate([self.top, stray]))[-STRAYS:]
             i += 1
 
     def _floor(self) -> float:
