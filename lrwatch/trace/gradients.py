@@ -74,6 +74,8 @@ class Together:
         why = self._sum() if source.rereadable else "this source cannot be read twice"
         whole = [sums for sums in self._segments.values() if not self._lacks(sums)]
         known = sum(int((sums.workers == self._world).sum()) for sums in whole)
+        if not why and not known:
+            why = f"no update has one row of each of the {self._world} workers"
         done = f"combined from the shards of {self._world} workers, at {known} updates"
         said = f"gradient norms are {f'not combined: {why}' if why else done}"
         self.info: TraceInfo = replace(source.info, assumed=(*source.info.assumed, said))

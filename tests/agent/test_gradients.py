@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -25,18 +26,21 @@ from tests.agent.helpers import Training, lines, rows
 from tests.agent.test_device import Far, Module, NoSync
 
 SCRIPT = """
+import json
 import sys
 import torch
 import torch._dynamo
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 import lrwatch
 
 def work(rank, folder):
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     weight = torch.nn.Parameter(torch.zeros(2 if rank == 0 else 1))  # shards of one weight with three elements
     optimizer = torch.optim.SGD([weight], lr=0.5)
-    with lrwatch.watch(optimizer, run_dir=f"{folder}/run", grad_norm_every=2, grad_norm_scope=sys.argv[2]) as watch:
+    with lrwatch.watch(optimizer, run_dir=f"{folder}/run", grad_norm_every=2, grad_norm_scope="local") as watch:
         for update in range(5):
             # the whole gradient is (3, 4, 12), its norm 13, and 10 times that from update 4 on
             gradient = torch.tensor([3.0, 4.0] if rank == 0 else [12.0])
@@ -45,21 +49,43 @@ def work(rank, folder):
             weight.grad /= 100.0
             optimizer.step()
             watch.step(loss=1.0)
+    fully_sharded(rank, folder)
     dist.destroy_process_group()
+
+def fully_sharded(rank, folder):
+    model = torch.nn.Linear(3, 5)  # five rows for two workers: their shards differ in size
+    fully_shard(model, mesh=init_device_mesh("cpu", (2,)))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    norms = []
+    with lrwatch.watch(optimizer, run_dir=f"{folder}/fsdp", grad_norm_every=1, grad_norm_scope="local") as watch:
+        for _ in range(3):
+            optimizer.zero_grad()
+            loss = model(torch.ones(2, 3) * (rank + 1)).pow(2).mean()
+            loss.backward()
+            watch.before_clipping()
+            norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), 0.1).full_tensor().item())
+            optimizer.step()
+            watch.step(loss=loss)
+    if rank == 0:
+        with open(f"{folder}/norms", "w") as file:
+            json.dump(norms, file)
 
 if __name__ == "__main__":
     mp.start_processes(work, args=(sys.argv[1],), nprocs=2, start_method="fork")
 """
 
 
-def sharded(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where two workers left the runs ``run`` and ``fsdp``, and the norms of the latter."""
+    tmp_path = tmp_path_factory.mktemp("job")
     script = tmp_path / "job.py"
     script.write_text(SCRIPT)
     env = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(script), str(tmp_path), "local"]
+    command = [sys.executable, str(script), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=env)
     assert done.returncode == 0, done.stderr
-    return tmp_path / "run"
+    return tmp_path
 
 
 def norms(report: Report) -> list[tuple[int, list[float], list[float]]]:
@@ -68,8 +94,13 @@ def norms(report: Report) -> list[tuple[int, list[float], list[float]]]:
     return [(s.rank, list(s.update), list(s.value)) for s in found]
 
 
-def test_the_shards_of_two_workers_make_one_norm(tmp_path: Path) -> None:
-    run = sharded(tmp_path)
+def test_a_fully_sharded_model_has_the_norm_that_its_collective_tells(job: Path) -> None:
+    (_, steps, values) = norms(verify(None, open_trace([job / "fsdp"])))[0]
+    assert (steps, values) == ([0, 1, 2], pytest.approx(json.loads((job / "norms").read_text()), rel=1e-6))
+
+
+def test_the_shards_of_two_workers_make_one_norm(job: Path) -> None:
+    run = job / "run"
     starts = [line for line in lines(run) if line.get("event") == "start"]
     assert [(s["grad_norm"], s["grad_norm_every"]) for s in starts] == [("local", 2), ("local", 2)]
     sums = [(line["update"], line["grad_sq"]) for line in lines(run) if "grad_sq" in line]
@@ -84,6 +115,10 @@ def test_the_shards_of_two_workers_make_one_norm(tmp_path: Path) -> None:
     kept = second.read_text().splitlines(keepends=True)
     second.write_text("".join(line for line in kept if '"update":2' not in line))
     assert norms(verify(None, open_trace([run]))) == [(0, [0, 4], [13.0, 130.0])]
+
+    second.write_text("".join(line.replace('"update":', '"update":9') if "grad_sq" in line else line for line in kept))
+    report = verify(None, open_trace([run]))
+    assert "gradient norms are not combined: no update has one row of each of the 2 workers" in report.info.assumed
 
     second.unlink()
     report = verify(None, open_trace([run]))
