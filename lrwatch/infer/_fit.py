@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -169,10 +170,10 @@ def _stairs(column: Column, best: float) -> Iterator[Explanation]:
             offset = every - float(at[0])
             if 0.0 <= offset < every and (len(gaps) or offset == 0.0):
                 shape = Shape("step", ("gamma",), (), {"every": every}, scaled=True)
-                yield from _fitted(column, shape, start, s, offset, best, [np.array([_ratio(y, steps)])])
+                yield from _fitted(column, shape, start, s, offset, [np.array([_ratio(y, steps)])])
         if len(steps) <= 12:
             shape = Shape("multi_step", ("gamma",), (), {"milestones": tuple(at.tolist())}, scaled=True)
-            yield from _fitted(column, shape, start, s, 0.0, best, [np.array([_ratio(y, steps)])])
+            yield from _fitted(column, shape, start, s, 0.0, [np.array([_ratio(y, steps)])])
         if start is None:
             yield _table(column, steps)
 
@@ -221,13 +222,13 @@ def _lines(column: Column, best: float) -> Iterator[Explanation]:
         if look.flat(y, allowed) == len(y) - 1:
             if start is not None:
                 said = "after the warm-up the learning rate never changed: what may follow the trace does not show"
-                for e in _fitted(column, Shape("constant", (), ("at",)), start, s, 0.0, best, [np.empty(0)]):
+                for e in _fitted(column, Shape("constant", (), ("at",)), start, s, 0.0, [np.empty(0)]):
                     yield replace(e, unknown=(said,))
             continue
         rest = look.tail(y, allowed)
         last = len(t) - 1 if rest is None else rest
         if y[-1] < y[0] and look.straight(t, y, allowed) >= last - 1 - (rest is not None):
-            yield from _fitted(column, _LINE, start, s, 0.0, best, None)
+            yield from _fitted(column, _LINE, start, s, 0.0, None)
 
 
 def _usual(column: Column, best: float) -> Iterator[Explanation]:
@@ -264,7 +265,7 @@ def _families(column: Column, best: float, above: float, most: float) -> Iterato
         kind = (id(shape), hides)
         if i > 2 and nearest.get(kind, 0.0) > NEAR:  # a row earlier makes no hopeless shape fit
             continue
-        for e in _fitted(column, shape, start, origin, 0.0, best, None):
+        for e in _fitted(column, shape, start, origin, 0.0, None):
             best = min(best, e.rank) if e.fits else best
             off = e.worst * float(column.allowed.min()) / float(np.ptp(column.y))
             nearest[kind] = min(nearest.get(kind, math.inf), off)
@@ -287,6 +288,16 @@ def _holding(column: Column, best: float) -> Iterator[Explanation]:
         return
     decays = [s for s in SHAPES if s.after == "hold" and s.family in ("cosine", "k_decay", "polynomial")]
     decays = [_LINE, *decays]
+    solved: dict[tuple[int, int], _Solved | None] = {}
+
+    def at(shape: Shape, start: Start | None, begin: int) -> list[Explanation]:
+        key = (id(shape), begin)  # what comes after the level stretch does not know how the run began
+        origin = float(column.t[begin])
+        if key not in solved:
+            solved[key] = _solved(column, shape, begin, origin, None)
+        found = solved[key]
+        return [] if found is None else list(_told(column, found, start, origin, 0.0, begin))
+
     for start in (None, *_starts(column)):
         row = 0 if start is None else start.row
         level = row + look.flat(column.y[row:], column.allowed[row:])
@@ -295,25 +306,25 @@ def _holding(column: Column, best: float) -> Iterator[Explanation]:
         for shape in decays:
             held: list[Explanation] = []
             for begin in dict.fromkeys((level, level + 1, level - 1)):
-                held += _fitted(column, shape, start, float(column.t[begin]), 0.0, best, None, hold=begin)
+                held += at(shape, start, begin)
                 if held and held[-1].fits:
                     break
             else:
                 if shape.family == "cosine" and shape.after == "hold":  # so level at first that digits hide its start
-                    held += _smooth_start(column, shape, start, row, level)
+                    held += _smooth_start(column, partial(at, shape, start), row, level)
             yield from held
 
 
-def _smooth_start(column: Column, shape: Shape, start: Start | None, row: int, level: int) -> Iterator[Explanation]:
+def _smooth_start(
+    column: Column, fitted: Callable[[int], list[Explanation]], row: int, level: int
+) -> Iterator[Explanation]:
     """The same for a decay that began somewhere on the stretch that looks level: the best place, in halving steps."""
     over = (look.tail(column.y, column.allowed) or len(column.t) - 1) - level
     tried: dict[int, list[Explanation]] = {}
 
     def at(begin: int) -> float:
         if begin not in tried:
-            ok = row < begin <= level
-            origin = float(column.t[begin])
-            tried[begin] = list(_fitted(column, shape, start, origin, 0.0, math.inf, None, hold=begin)) if ok else []
+            tried[begin] = fitted(begin) if row < begin <= level else []
         return min((e.worst for e in tried[begin]), default=math.inf)
 
     begin = min((level - round(over * part) for part in (0.02, 0.04, 0.08, 0.16)), key=at)
@@ -335,16 +346,31 @@ def _fitted(
     start: Start | None,
     origin: float,
     offset: float,
-    best: float,
     guesses: list[FloatArray] | None,
-    hold: int | None = None,
 ) -> Iterator[Explanation]:
-    """The shape on the rows from ``start`` (or ``hold``) on, its time counted from ``origin`` less ``offset``."""
-    row = hold if hold is not None else 0 if start is None else start.row
+    """The shape on the rows from ``start`` on, its time counted from ``origin`` less ``offset``."""
+    row = 0 if start is None else start.row
+    solved = _solved(column, shape, row, origin - offset, guesses)
+    if solved is not None:
+        yield from _told(column, solved, start, origin, offset, None)
+
+
+@dataclass(frozen=True)
+class _Solved:
+    """A shape with its numbers; ``open_end`` where its length and the value that it leads to are not told apart."""
+
+    shape: Shape
+    solution: Solution
+    freedom: tuple[FloatArray, FloatArray]
+    open_end: bool
+
+
+def _solved(column: Column, shape: Shape, row: int, origin: float, guesses: list[FloatArray] | None) -> _Solved | None:
+    """The shape's best numbers for the rows from ``row`` on, its time counted from ``origin``."""
     t, y, allowed = column.t[row:], column.y[row:], column.allowed[row:]
-    u = t - origin + offset
+    u = t - origin
     if len(t) < len(shape.unknown) + len(shape.whole) + 1:
-        return
+        return None
     seen = look.features(u, y, allowed)
     open_end = seen.tail is None and shape.endless
     if open_end:  # how long it is and where it leads cannot be told apart: it leads to where the rows end
@@ -354,9 +380,9 @@ def _fitted(
     problem = Problem(y[few], allowed[few])
     solution = _searched(problem, lambda x: shape.columns(u[few], x), guesses or list(shape.guesses(seen)))
     if solution is None:
-        return
+        return None
     if solution.worst > 1e4 and solution.worst * float(allowed.min()) > NEAR * float(np.ptp(y)):
-        return  # nothing like it
+        return None  # nothing like it
     many = thinned(replace(column, t=t, y=y, allowed=allowed), MANY, places)
     problem = Problem(y[many], allowed[many])
 
@@ -365,10 +391,16 @@ def _fitted(
 
     solution = problem.search(basis, solution.x)
     solution = problem.plainest(basis, solution)
+    return _Solved(shape, solution, problem.freedom(basis, solution), open_end)
+
+
+def _told(
+    column: Column, solved: _Solved, start: Start | None, origin: float, offset: float, hold: int | None
+) -> Iterator[Explanation]:
     said: tuple[str, ...] = ()
-    if open_end and solution.c[-1] > 0.0:
+    if solved.open_end and solved.solution.c[-1] > 0.0:
         said = ("where the decay ends, the trace does not show: the promise ends with the last row",)
-    freedom = problem.freedom(basis, solution)
+    shape, solution, freedom = solved.shape, solved.solution, solved.freedom
     for e in _written(column, shape, start, solution, origin, offset, hold, freedom):
         yield _checked(replace(e, end=None) if said else e, column, *said)
 
@@ -444,7 +476,8 @@ def _written(
         return
     at = float(explained.curve().at(np.array([0.0]))[0])
     for warm in _warmups(column, start, base, at):
-        rank = explained.rank + 2.0 + 0.5 * (hidden > 0)
+        ends = next(iter(warm.values())).get("to", base)
+        rank = explained.rank + 2.0 + 0.5 * (hidden > 0) + (ends not in (base, at))  # to elsewhere: one number more
         yield replace(explained, phases=(warm, *main), rank=rank)
         return
 

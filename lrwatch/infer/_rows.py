@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,10 @@ from lrwatch.trace.model import Chunk, Event, Source
 
 FEWEST = 3
 """Values without which nothing is looked for."""
+MOST: Final = 200_000
+"""Rows of a group that are looked at; of longer runs every 2nd, 4th, … update, and where the values bend or jump."""
+KINK: Final = 1e-4
+"""Of the largest value: a bend this sharp is a place to be kept."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,34 @@ class _Parts:
     y: list[NDArray[np.float64]] = field(default_factory=list)
     quantum: float = 0.0
     digits: int = EXACT_DIGITS
+    held: int = 0
+    stride: int = 1
+
+    def add(self, t: FloatArray, y: FloatArray) -> None:
+        """Rows of increasing or repeated updates; memory stays below twice ``MOST`` rows and one chunk."""
+        rows = _worth_keeping(t, y, self.stride)
+        self.t.append(t[rows])
+        self.y.append(y[rows])
+        self.held += int(np.count_nonzero(rows))
+        while self.held > 2 * MOST and self.stride < 2**40:
+            t, y = np.concatenate(self.t), np.concatenate(self.y)
+            self.stride *= 2
+            rows = _worth_keeping(t, y, self.stride)
+            self.t, self.y, self.held = [t[rows]], [y[rows]], int(np.count_nonzero(rows))
+
+
+def _worth_keeping(t: FloatArray, y: FloatArray, stride: int) -> NDArray[np.bool_]:
+    """Every ``stride``-th update, the first and last row, and those around a bend or a jump; unless most are bends."""
+    if stride == 1 or not len(t):
+        return np.ones(len(t), dtype=bool)
+    keep: NDArray[np.bool_] = np.fmod(t, stride) == 0.0
+    gaps = np.maximum(np.diff(t), 1.0)
+    slopes = np.diff(y) / gaps
+    sharp = np.flatnonzero(np.abs(np.diff(slopes)) > KINK * float(np.abs(y).max(initial=0.0)))
+    if len(sharp) <= len(t) // (4 * stride):
+        keep[np.clip(sharp[:, None] + np.arange(-1, 4), 0, len(t) - 1)] = True
+    keep[[0, -1]] = True
+    return keep
 
 
 def read(source: Source) -> Recorded:
@@ -64,12 +97,16 @@ def read(source: Source) -> Recorded:
     Raises TraceError: no learning rate in it, or fewer than three updates.
     """
     parts: dict[int, dict[str, _Parts]] = {}
+    ranks: set[int] = set()
     experiment = ""
     metrics: dict[str, None] = {}
     assumed: dict[str, None] = {}
     for item in source:
         if isinstance(item, Chunk):
+            ranks.add(item.rank)
             _take(item, parts.setdefault(item.rank, {}), assumed)
+            for rank in sorted(rank for rank, columns in parts.items() if any(c.t for c in columns.values()))[1:]:
+                del parts[rank]  # the lowest that has a learning rate stands for all
         elif isinstance(item, Event):
             experiment = experiment or str(item.fields.get("experiment") or "")
             if item.kind == "validation":
@@ -83,8 +120,11 @@ def read(source: Source) -> Recorded:
     if rows < FEWEST:
         raise TraceError(f"has {rows} updates with a learning rate; no schedule shows in so few", source=name)
     found = tuple(_column(group, column) for group, column in kept[rank].items() if sum(map(len, column.t)) >= FEWEST)
-    if len(kept) > 1:
-        assumed[f"rank {rank} stands for all {len(kept)} workers; whether they agree, verify says"] = None
+    if len(ranks) > 1:
+        assumed[f"rank {rank} stands for all {len(ranks)} workers; whether they agree, verify says"] = None
+    stride = max(column.stride for column in kept[rank].values())
+    if stride > 1:
+        assumed[f"of so long a run every {stride}th update was looked at, and every bend; verify looks at all"] = None
     return Recorded(found, rank, rows, experiment, tuple(metrics), assumed=tuple(assumed))
 
 
@@ -100,8 +140,8 @@ def _take(chunk: Chunk, columns: dict[str, _Parts], assumed: dict[str, None]) ->
     for group, values in chunk.signals("lr").items():
         keep = used & chunk.present(f"lr/{group}") & np.isfinite(values)
         column = columns.setdefault(group, _Parts())
-        column.t.append(chunk.columns["update"][keep].astype(np.float64) + (chunk.lr_read == "after"))
-        column.y.append(values[keep].astype(np.float64))
+        t = chunk.columns["update"][keep].astype(np.float64) + (chunk.lr_read == "after")
+        column.add(t, values[keep].astype(np.float64))
         column.quantum = max(column.quantum, float(chunk.quantum.get(f"lr/{group}", 0.0)))
         column.digits = min(column.digits, int(chunk.digits.get(f"lr/{group}", EXACT_DIGITS)))
 
