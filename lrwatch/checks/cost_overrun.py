@@ -4,7 +4,7 @@ What it checks
     GPU-hours so far × ``cost.per_gpu_hour`` against ``cost.budget``. GPU-hours are the time from first to last row of
     each segment (pauses between restarts are free) × the number of workers, or the ``gpu_seconds`` of the events where
     these are recorded, per worker. From a tenth of the schedule on the whole cost is forecast as cost / share of the
-    schedule: an info when it is a tenth above the budget; over budget is a warning.
+    schedule: an info when it is a tenth above the budget, until it is within it; over budget is a warning.
 
 Why it matters
     A run that will cost twice its budget can be seen at a tenth of it.
@@ -127,7 +127,7 @@ class CostOverrun(Check):
         elif self.forecast_first >= 0:
             severity, first = Severity.info, self.forecast_first
             message = f"{so_far}; at this pace it will be {self.forecast:.4g}, the budget is {self._budget:g}"
-            state = "active" if self.forecast > MARGIN * self._budget else "resolved"
+            state = "active" if self.forecast > self._budget else "resolved"
         else:
             return []
         return [

@@ -2,11 +2,12 @@
 
 What it checks
     For windows of 32 updates that three or more workers recorded: the median distance of each worker from the median of
-    all, measured in the usual spread between workers (their median absolute deviation). A worker is apart while that
-    is more than 5 spreads, on the same side, for 3 windows in a row. Workers that see different shards of the data
-    differ by about one spread, in turn. Where all others agree to 6 digits (a gradient norm after the all-reduce), any
-    steady difference of 1 % is one. A worker that was apart from the very first window on may have other data or only
-    its own part of the model: for the loss that is an info, for the gradient norm nothing, unless the others agree.
+    all, measured in the usual spread between workers (their median absolute deviation). A worker is apart while that is
+    more than 5 spreads, on the same side, for 3 windows in a row, until none is for 3. Workers that see different
+    shards of the data differ by about one spread, in turn. Where all others agree to 6 digits (a gradient norm after
+    the all-reduce), any steady difference of 1 % is one. A worker that was apart from the very first window on may have
+    other data or only its own part of the model: for the loss that is an info, for the gradient norm nothing, unless
+    the others agree.
 
 Why it matters
     One worker with a broken device, corrupt data or weights of its own poisons the average that all of them apply; the
@@ -59,6 +60,7 @@ class Column:
         waiting: float64[r, w], of the window that is not whole; steps: its updates, float64[w].
         held: windows in a row that the worker was apart, signed; since: where they began.
         first, last: its steps apart, -1 if it never was. always: it was from the first window on.
+        calm: windows in a row in which no worker was that ever had been.
         shared: whether the others agreed when the first one was apart; apart, usual: the values then.
     """
 
@@ -70,6 +72,7 @@ class Column:
     last: FloatArray = field(default_factory=lambda: np.empty(0))
     always: FloatArray = field(default_factory=lambda: np.empty(0))
     windows: int = 0
+    calm: int = 0
     end: int = -1
     shared: bool = False
     apart: float = 0.0
@@ -107,6 +110,7 @@ class Column:
         side = np.where(np.abs(distance) > limit, np.sign(distance), 0.0)  # float64[r, k]
         judged = several.sum(axis=1) >= WINDOW // 2
         for k in np.flatnonzero(judged).tolist():
+            self.calm += 1
             if self.held.any() or side[:, k].any():
                 self._window(steps[k], side[:, k], distance[:, k], float(level[k]), bool(shared[k]))
             self.windows += 1
@@ -124,6 +128,7 @@ class Column:
             self.shared, self.usual, self.apart = shared, level, level + float(distance[i])
         self.first = np.where(new, self.since, self.first)
         self.last = np.where(now, steps[-1], self.last)
+        self.calm = 0 if ((side != 0) & (self.first >= 0)).any() else self.calm
 
 
 def _median(values: FloatArray, axis: int) -> FloatArray:
@@ -189,7 +194,7 @@ class Dispersion(Check):
                     ranks=tuple(odd[:MAX_NAMED]),
                     first_step=first,
                     last_step=last,
-                    state="active" if last == c.end else "resolved",
+                    state="active" if c.calm < HELD else "resolved",
                     fix="look at that worker's data, device errors and log; compare a checksum of its weights",
                 )
             )

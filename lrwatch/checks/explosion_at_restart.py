@@ -211,7 +211,7 @@ class ExplosionAtRestart(Check):
             if series.column == "grad_norm":
                 usual, high = math.exp(usual), math.exp(high)
             how = "and did not come back" if series.lost else "and came back"
-            if series.watch is not None and series.watch.exploded:
+            if followed := series.watch is not None and series.watch.exploded:
                 how = "just now"
             many = "" if series.explosions == 1 else f"; at {series.explosions} of {series.watched} restarts"
             result.append(
@@ -222,7 +222,7 @@ class ExplosionAtRestart(Check):
                     rank=series.follow.rank,
                     first_step=series.first,
                     last_step=series.last,
-                    state="active" if series.lost or series.watch is not None else "resolved",
+                    state="active" if series.lost or followed else "resolved",
                     fix="let restarts peak lower, warm up before them, clip the gradient, keep the optimizer's state",
                 )
             )

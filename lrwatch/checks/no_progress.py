@@ -3,9 +3,10 @@
 What it checks
     Levels of the training loss over the whole run, once 500 rows and a fifth of the schedule are over (2,000 rows where
     no horizon is known). The loss counts as flat when the second half is certainly (4 standard errors) within 1 % of
-    the first fifth, and the very first rows were no higher either. A loss that fell and then stays where it is, as in
-    fine-tuning, has made progress and is not reported; nor is one too noisy to tell. Excepted: traces that begin in
-    mid-run, stretches at less than a third of the peak learning rate, and contracts whose goal is reached.
+    the first fifth, and the very first rows were no higher either; then until it is not. A loss that fell and then
+    stays where it is, as in fine-tuning, has made progress and is not reported; nor is one too noisy to tell. Excepted:
+    traces that begin in mid-run, stretches at less than a third of the peak learning rate, and contracts whose goal is
+    reached.
 
 Why it matters
     A model that has learned nothing in a fifth of its run will learn nothing in the rest: labels shuffled, parameters
@@ -106,7 +107,7 @@ class NoProgress(Check):
         n = len(levels)
         early, early_error = _mean(levels[: n // 5], 4)
         late, late_error = _mean(levels[n // 2 :], 8)
-        error = ERRORS * float(np.hypot(early_error, late_error))
+        error = 0.0 if self.flat else ERRORS * float(np.hypot(early_error, late_error))  # no coming and going
         if abs(early - late) + error > FLAT * abs(late):
             return False
         assert self.levels.start is not None

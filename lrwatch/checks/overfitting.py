@@ -37,6 +37,8 @@ NOISE = 4.0
 """… by so many standard deviations."""
 SHARE, TRAINING_SHARE = 0.1, 0.05
 """… and by this share of the progress, while the training loss went the other way by that share of its own."""
+OVER = 0.5
+"""It is over when a validation is back within half of that: one that wavers does not come and go."""
 STRETCH = 10
 """A training level is the median of a tenth of the run before the step."""
 
@@ -75,24 +77,27 @@ class Overfitting(Check):
         self._feed(self.loss.rest())
         best = float(v.best[VALUE])
         self.lately = [] if value <= best else [*self.lately, value][-WORSE:]
-        self.active = False
-        if v.count < EARLY or len(self.lately) < WORSE:
+        if v.count < EARLY:
             return
-        progress = float(v.first[VALUE]) - best
-        if min(self.lately) < best + max(NOISE * v.noise(), SHARE * progress):
-            return
+        worse = max(NOISE * v.noise(), SHARE * (float(v.first[VALUE]) - best))
         then, now = self._training(float(v.best[UPDATE])), self._training(np.inf)
-        noise = middle(self.levels.cells[SPREAD]) if self.levels.cells.shape[1] else np.nan
-        start = self.levels.start
-        if start is None or not then - now > max(TRAINING_SHARE * (start - now), noise):
+        if self.active:
+            self.active = value > best + OVER * worse
+        else:
+            self.active = len(self.lately) == WORSE and min(self.lately) >= best + worse and self._improves(then, now)
+        if not self.active:
             return
-        self.active = True
         self.first = int(v.best[UPDATE]) if self.first < 0 else self.first
         self.last = event.update
         self.message = (
             f"{v.metric} is {v.shown(value)} at step {event.update}, best {v.shown(best)} at step "
             f"{v.best[UPDATE]:.0f}, while the training loss fell from {then:.4g} to {now:.4g}"
         )
+
+    def _improves(self, then: float, now: float) -> bool:
+        """Whether the training loss fell from ``then`` to ``now``."""
+        start, spreads = self.levels.start, self.levels.cells[SPREAD]
+        return start is not None and then - now > max(TRAINING_SHARE * (start - now), middle(spreads))
 
     def _training(self, step: float) -> float:
         """Level of the training loss up to a step, NaN where nobody knows."""

@@ -33,6 +33,8 @@ WINDOW = 256
 """Attempts that a rate is taken over."""
 MOST = 26
 """Skipped ones among them: a tenth; even a growth interval of 50 makes only 5."""
+OVER = 0.5
+"""It is over when less than half as many are skipped: a rate around a tenth does not come and go."""
 EARLY = 64
 """Attempts of a segment in which the scale is still being found."""
 STANDSTILL = 64
@@ -108,7 +110,7 @@ class SkippedUpdates(Check):
                 rank=self.rank,
                 first_step=self.first,
                 last_step=self.last,
-                state="active" if float(self.tail.sum()) >= MOST or stands else "resolved",
+                state="active" if float(self.tail.sum()) >= OVER * MOST or stands else "resolved",
                 fix="train in bfloat16, or find what overflows: look at the gradient norm before the first one",
             )
         ]
