@@ -3,8 +3,8 @@
 What it checks
     Within a segment of a worker, updates grow by a constant stride: a larger step is a gap, no step is a duplicate
     (unless a loss scaler skipped the update), a step back is out of order (unless a resume, a restart or a rewind of
-    the contract explains it). Lines that could not be read are counted with their numbers. All starts must name
-    the same run.
+    the contract explains it). A clock that goes back by more than a second within a segment is worth a line. Lines that
+    could not be read are counted with their numbers. All starts must name the same run.
 
 Why it matters
     A verdict is as good as its evidence: a schedule cannot be called right on rows that are not there.
@@ -27,11 +27,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lrwatch.checks.base import Batch, Check, Context, Span
+from lrwatch.checks.base import Batch, Check, Context, Span, located
 from lrwatch.findings import Finding, Severity
 from lrwatch.trace.model import Damage, Event
 
 MAX_STRIDES = 32
+SLEW = 1.0
+"""Seconds that a clock may go back while it is being set right."""
 
 
 @dataclass
@@ -47,6 +49,10 @@ class Sequence:
     """Stride → (step it was first seen after, how often)."""
     duplicates: Span | None = None
     backwards: Span | None = None
+    clock: Span | None = None
+    last_ts: float = -np.inf
+    places: dict[str, tuple[str, int | None]] = field(default_factory=dict)
+    """Symptom → file and line of its first row."""
 
 
 class TraceDamage(Check):
@@ -72,7 +78,9 @@ class TraceDamage(Check):
         self.rows += len(steps)
         seq = self.sequences.setdefault((chunk.rank, chunk.segment), Sequence())
         attempts, skipped = chunk.columns.get("attempt"), chunk.columns.get("skipped")
-        if seq.last >= 0:
+        earlier = int(seq.last >= 0)
+        self._clock(seq, batch)
+        if earlier:
             steps = np.concatenate([[seq.last], steps])
             attempts = None if attempts is None else np.concatenate([[seq.last_attempt], attempts])
             skipped = None if skipped is None else np.concatenate([[seq.last_skipped], skipped])
@@ -82,8 +90,9 @@ class TraceDamage(Check):
             again &= np.diff(attempts) == 0  # the same update, attempted once more, is no duplicate
         if skipped is not None:
             again &= skipped[:-1] == 0
-        self._note(seq, "duplicates", steps[1:][again])
-        self._note(seq, "backwards", steps[1:][(strides < 0) & ~self._declared(steps)])
+        rows = np.arange(1, len(steps)) - earlier
+        self._note(seq, "duplicates", batch, rows[again])
+        self._note(seq, "backwards", batch, rows[(strides < 0) & ~self._declared(steps)])
         for stride, count in zip(*np.unique(strides[strides > 0], return_counts=True), strict=True):
             if int(stride) not in seq.jumps and len(seq.jumps) < MAX_STRIDES:
                 where = int(steps[np.flatnonzero(strides == stride)[0]])
@@ -103,14 +112,29 @@ class TraceDamage(Check):
                     back |= (steps[1:] == amendment.rewind[1]) & (steps[:-1] <= amendment.rewind[0])
         return back
 
-    def _note(self, seq: Sequence, which: str, steps: np.ndarray) -> None:
-        if not len(steps):
+    def _clock(self, seq: Sequence, batch: Batch) -> None:
+        """Rows whose time is before that of the row before."""
+        if "ts" not in batch.chunk.columns:
             return
+        there = np.flatnonzero(batch.chunk.present("ts"))
+        times = batch.chunk.columns["ts"][there]
+        if not len(times):
+            return
+        back = np.concatenate([[seq.last_ts], times[:-1]]) - times
+        seq.last_ts = float(times[-1])
+        self._note(seq, "clock", batch, there[back > SLEW], back[back > SLEW])
+
+    def _note(self, seq: Sequence, which: str, batch: Batch, rows: np.ndarray, size: np.ndarray | None = None) -> None:
+        """Take in the rows of a batch that show a symptom, and how badly."""
+        if not len(rows):
+            return
+        steps = batch.chunk.columns["update"][rows]
         span: Span | None = getattr(seq, which)
         if span is None:
-            setattr(seq, which, Span.of(steps))
+            setattr(seq, which, Span.of(steps, size))
+            seq.places[which] = located(batch.chunk, rows[0])
         else:
-            span.extend(steps)
+            span.extend(steps, size)
 
     def event(self, event: Event) -> None:
         run = event.fields.get("run")
@@ -160,21 +184,30 @@ class TraceDamage(Check):
                         fix="look at the dropped-rows counter of the agent and at the disk",
                     )
                 )
-        for span, word, kind in (
-            (seq.duplicates, "are recorded twice", "duplicate"),
-            (seq.backwards, "go back without a resume", "out_of_order"),
+        for which, word, kind in (
+            ("duplicates", "are recorded twice", "duplicate"),
+            ("backwards", "go back without a resume", "out_of_order"),
+            ("clock", "are earlier than the row before them", "clock"),
         ):
-            if span is not None:
-                result.append(
-                    self.finding(
-                        f"{span.count} rows {word}, first at step {span.first}",
-                        rank=rank,
-                        first_step=span.first,
-                        last_step=span.last,
-                        details={"segment": segment, "kind": kind},
-                        fix="one writer per worker; a restart must begin a new segment",
-                    )
+            span: Span | None = getattr(seq, which)
+            if span is None:
+                continue
+            file, line = seq.places[which]
+            where = f" ({file}:{line})" if line is not None else ""
+            by = f"; the clock went back by up to {span.worst:.4g} s" if which == "clock" else ""
+            result.append(
+                self.finding(
+                    f"{span.count} rows {word}, first at step {span.first}{where}{by}",
+                    severity=Severity.info if which == "clock" else self.severity,
+                    rank=rank,
+                    first_step=span.first,
+                    last_step=span.last,
+                    details={"segment": segment, "kind": kind, "file": file, "line": line},
+                    fix="durations over that place are wrong; let the machines' clocks be slewed, not set"
+                    if which == "clock"
+                    else "one writer per worker; a restart must begin a new segment",
                 )
+            )
         return result
 
     def _of_lines(self, kind: str, kept: list[Damage]) -> Finding:
