@@ -37,6 +37,7 @@ def agree(schedule: Schedule, t: np.ndarray, observed: np.ndarray) -> None:
     assert not len(wrong), f"t = {t[wrong[0]]:g}: {expected[wrong[0]]!r}, really {observed[wrong[0]]!r}"
 
 
+@pytest.mark.timeout(900)  # Composer's and JAX's take a minute of processor time
 @pytest.mark.parametrize("framework", real.FRAMEWORKS)
 def test_every_step_of_the_real_scheduler(framework: str) -> None:
     module = pytest.importorskip(f"tests.importers.real.{framework}", exc_type=ImportError)

@@ -48,7 +48,12 @@ def agree(expected: Curve, observed: np.ndarray, rtol: np.ndarray | float = 1e-9
 
 
 def grid(**axes: tuple[Any, ...]) -> Any:
-    return pytest.mark.parametrize(tuple(axes), list(itertools.product(*axes.values())))
+    """Every combination; in the quick suite so many that each value of each axis is among them."""
+    quick = [tuple(axis[i % len(axis)] for axis in axes.values()) for i in range(max(map(len, axes.values())))]
+    whole = itertools.product(*axes.values())
+    return pytest.mark.parametrize(
+        tuple(axes), [c if c in quick else pytest.param(*c, marks=pytest.mark.long) for c in whole]
+    )
 
 
 @grid(factor=(1 / 3, 0.01), total=(1, 5, 4000))
