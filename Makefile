@@ -15,7 +15,7 @@ pip := $(bin)/python -m pip --disable-pip-version-check --no-input install -qq -
 # loadfile: what a file prepares once for all of its tests is prepared once
 pytest := $(bin)/python -m pytest $(PYTEST_FLAGS) -n $(JOBS) --dist loadfile
 
-.PHONY: help venv install demo test test-long lint typecheck quality tools grafana-conformance clean
+.PHONY: help venv install develop demo test test-long lint typecheck quality tools grafana-conformance clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -24,24 +24,26 @@ help:  ## show this list
 
 venv: $(bin)/python  ## a virtual environment in .venv, still empty
 
-install: $(VENV)/installed  ## everything below needs: torch, lrwatch from this checkout, the development tools
+install: $(VENV)/installed  ## torch, and lrwatch from this checkout
+
+develop: $(VENV)/developed  ## and what its tests need
 
 demo: install  ## a run that goes wrong, and what lrwatch says about it
 	@$(bin)/python examples/demo.py
 
-test: install tools lint typecheck  ## what CI runs
+test: develop tools lint typecheck  ## what CI runs
 	@$(pytest)
 
-test-long: install tools  ## the same tests, and those that take minutes
+test-long: develop tools  ## the same tests, and those that take minutes
 	@$(pytest) -m ''
 
-lint: install  ## ruff over everything
+lint: develop  ## ruff over everything
 	@$(bin)/ruff check .
 
-typecheck: install  ## mypy --strict over lrwatch/
+typecheck: develop  ## mypy --strict over lrwatch/
 	@$(bin)/mypy
 
-quality: install  ## detection, causes and false alarms on 600 random runs: the README's table
+quality: develop  ## detection, causes and false alarms on 600 random runs: the README's table
 	@$(bin)/python benchmarks/quality.py
 
 tools:  ## Prometheus, Alertmanager, their checkers, kubectl, docker-compose and a browser, unpacked into .tools where they are not on PATH
@@ -50,7 +52,7 @@ tools:  ## Prometheus, Alertmanager, their checkers, kubectl, docker-compose and
 	@tests/browser.sh
 	@PYTHON='$(bin)/python' tests/grafana.sh
 
-grafana-conformance: install  ## API=file: our schemas against Grafana's description of its API (public/api-merged.json)
+grafana-conformance: develop  ## API=file: our schemas against Grafana's description of its API (public/api-merged.json)
 	@$(bin)/python -m tests.grafana.conformance '$(API)'
 
 clean:  ## remove what make and the tools made
@@ -68,7 +70,12 @@ $(bin)/python:
 $(VENV)/installed: pyproject.toml $(VENV)/torch-spec
 	@echo "installing $(TORCH_SPEC) (the large one: up to a few minutes)"
 	@$(pip) $(TORCH_SPEC)
-	@echo "installing lrwatch and the development tools"
+	@echo "installing lrwatch"
+	@$(pip) -e '.[torch]'
+	@touch $@
+
+$(VENV)/developed: $(VENV)/installed
+	@echo "installing the development tools"
 	@$(pip) -e '.[dev,torch]'
 	@touch $@
 

@@ -142,7 +142,7 @@ def make(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_make_alone_lists_every_target(tool: Callable[[str], str]) -> None:
     lines = make(tool("make")).stdout.splitlines()
     targets = [
-        "help", "venv", "install", "demo", "test", "test-long", "lint", "typecheck", "quality", "tools",
+        "help", "venv", "install", "develop", "demo", "test", "test-long", "lint", "typecheck", "quality", "tools",
         "grafana-conformance", "clean",
     ]  # fmt: skip
     assert [line.split()[1] for line in lines] == targets
