@@ -55,6 +55,8 @@ def recognise(source: Source) -> Importer:
     best = max(certainty.values())
     found = [name for name, value in certainty.items() if value == best]
     if best < SURE:
+        if source.path.suffix in (".json", ".yaml", ".yml"):  # cut short, nobody knows it: that is what to say
+            source.yaml() if source.path.suffix != ".json" else source.json()
         what = "is the configuration of no framework that is known here"
         raise source.error(f"{what}; say which with --from, one of {', '.join(sorted(known))}")
     if len(found) > 1:

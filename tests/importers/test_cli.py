@@ -115,6 +115,21 @@ def test_an_unknown_framework() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
+        ("args.json", '{"learning_rate": 5e-5, "lr_sch', "is not JSON: Unterminated string starting at (line 1)"),
+        ("args.yaml", "lr: [1, 2", "is not YAML: expected ',' or ']', but got '<stream end>' (line 1)"),
+        ("args.json", "{}", "is the configuration of no framework that is known here; say which with --from, one of"),
+    ],
+)
+def test_a_file_that_nobody_knows_says_first_that_it_is_broken(tmp_path: Path, name: str, text: str, said: str) -> None:
+    (tmp_path / name).write_text(text)
+    result = run(str(tmp_path / name))
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
         ("tag.yaml", "a: !!python/object/apply:os.system [true]\n", "could not determine a constructor for the tag"),
         ("deep.json", '{"a":' * 50_000 + "1" + "}" * 50_000, "is nested more deeply than any configuration"),
         ("deep.yaml", "a: " + "[" * 5_000 + "]" * 5_000, "is nested more deeply than any configuration"),
