@@ -15,7 +15,7 @@ pip := $(bin)/python -m pip --disable-pip-version-check --no-input install -qq -
 # loadfile: what a file prepares once for all of its tests is prepared once
 pytest := $(bin)/python -m pytest $(PYTEST_FLAGS) -n $(JOBS) --dist loadfile
 
-.PHONY: help venv install develop demo test test-long lint typecheck quality tools grafana-conformance clean
+.PHONY: help venv install develop demo test test-long lint typecheck quality site tools grafana-conformance clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -46,6 +46,11 @@ typecheck: develop  ## mypy --strict over lrwatch/
 quality: develop  ## detection, causes and false alarms on 600 random runs: the README's table
 	@$(bin)/python benchmarks/quality.py
 
+site: install  ## the documentation as a site, in site/
+	@$(pip) -e '.[docs]'
+	@NO_MKDOCS_2_WARNING=1 $(bin)/python -m mkdocs build --quiet --strict
+	@echo 'open site/index.html'
+
 tools:  ## Prometheus, Alertmanager, their checkers, kubectl, docker-compose and a browser, unpacked into .tools where they are not on PATH
 	@tests/tools.sh
 	@PYTHON="$$(command -v $(bin)/python || echo $(PYTHON))" tests/deploy/tools.sh
@@ -56,7 +61,7 @@ grafana-conformance: develop  ## API=file: our schemas against Grafana's descrip
 	@$(bin)/python -m tests.grafana.conformance '$(API)'
 
 clean:  ## remove what make and the tools made
-	rm -rf $(VENV) .tools build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .tools build dist site .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(bin)/python:

@@ -1,7 +1,7 @@
 """Makes the pages that are written in the code: ``python docs/render.py`` rewrites them beside this file.
 
-checks/<slug>.md, lint/<slug>.md and families/<name>.md are docstrings, causes.md is the catalogue of causes, cli.md is
---help.
+checks/<slug>.md, lint/<slug>.md and families/<name>.md are docstrings, each folder's README.md lists them, causes.md is
+the catalogue of causes, cli.md is --help. The pictures are drawn by gallery.py and curves.py.
 """
 
 from __future__ import annotations
@@ -26,9 +26,17 @@ def rendered() -> dict[str, str]:
     for topic in pages.topics():
         folder = {"check": "checks", "rule": "lint", "family": "families"}.get(topic.kind)
         if folder:
-            made[f"{folder}/{topic.name}.md"] = MADE.format(source=topic.source) + pages.markdown(topic)
+            page = pages.markdown(topic)
+            if folder == "families":
+                page = _pictured(page, f"{topic.name}: its curve, and past the horizon", f"{topic.name}.svg")
+            made[f"{folder}/{topic.name}.md"] = MADE.format(source=topic.source) + page
+    made["checks/README.md"] = _listed("check", "Checks", CHECKS)
+    made["lint/README.md"] = _listed("rule", "Planning rules", RULES)
+    made["families/README.md"] = _drawn()
     causes = [
-        _pictured(pages.markdown(topic, level=2), topic.name) for topic in pages.topics() if topic.kind == "cause"
+        _pictured(pages.markdown(t, level=2), f"{t.name}: what was promised and what was used", f"causes/{t.name}.svg")
+        for t in pages.topics()
+        if t.kind == "cause"
     ]
     head = MADE.format(source="lrwatch/diagnosis/causes.py") + "# Causes that lrwatch can name\n\n"
     made["causes.md"] = head + "\n".join(causes)
@@ -37,10 +45,46 @@ def rendered() -> dict[str, str]:
     return made
 
 
-def _pictured(page: str, cause: str) -> str:
-    """The page of a cause with its picture, which gallery.py draws, under the heading."""
+CHECKS = """\
+What is asked of a run. Every check says what it needs, what it reports, when it stays quiet, and what to do; one that
+cannot be made is listed as such and never passes. `lrwatch explain SLUG` prints the page.
+"""
+RULES = """\
+What [`lrwatch plan`](../plan.md) asks about the curve before a GPU is paid for; `lrwatch explain SLUG` prints the page.
+"""
+FAMILIES = """\
+The closed forms that a contract's `schedule` is made of, alone or one after another as phases; the keys that every
+phase may have are in [the contract](../contract.md#lr-weight_decay-momentum). A legend is what the contract says; the
+dotted line is the horizon. What a framework's scheduler is called here: [frameworks](../frameworks.md).
+"""
+
+
+def _pictured(page: str, alt: str, picture: str) -> str:
+    """A page with its picture, which gallery.py or curves.py draws, under the heading."""
     heading, _, rest = page.partition("\n")
-    return f"{heading}\n\n![{cause}: what was promised and what was used](causes/{cause}.svg)\n{rest}"
+    return f"{heading}\n\n![{alt}]({picture})\n{rest}"
+
+
+def _title(topic: pages.Topic) -> str:
+    return topic.title.rstrip(".").replace("``", "`").replace("|", "\\|")
+
+
+def _listed(kind: str, title: str, words: str) -> str:
+    """The index of a folder, one row per page."""
+    found = [t for t in pages.topics() if t.kind == kind]
+    coded = any(t.alias for t in found)
+    rows = [("| code " if coded else "") + "| name | what it finds |", ("|---" if coded else "") + "|---|---|"]
+    for t in sorted(found, key=lambda t: (t.alias or "", t.name)):
+        rows.append((f"| {t.alias} " if coded else "") + f"| [{t.name}]({t.name}.md) | {_title(t)} |")
+    return MADE.format(source="their docstrings") + f"# {title}\n\n{words}\n" + "\n".join(rows) + "\n"
+
+
+def _drawn() -> str:
+    """The index of the families: each with its picture."""
+    parts = [MADE.format(source="their docstrings") + f"# Schedule families\n\n{FAMILIES}"]
+    for t in (t for t in pages.topics() if t.kind == "family"):
+        parts.append(f"## [{t.name}]({t.name}.md)\n\n{_title(t)}.\n\n![{t.name}]({t.name}.svg)\n")
+    return "\n".join(parts)
 
 
 def _commands() -> Iterator[str]:

@@ -142,8 +142,8 @@ def make(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_make_alone_lists_every_target(tool: Callable[[str], str]) -> None:
     lines = make(tool("make")).stdout.splitlines()
     targets = [
-        "help", "venv", "install", "develop", "demo", "test", "test-long", "lint", "typecheck", "quality", "tools",
-        "grafana-conformance", "clean",
+        "help", "venv", "install", "develop", "demo", "test", "test-long", "lint", "typecheck", "quality", "site",
+        "tools", "grafana-conformance", "clean",
     ]  # fmt: skip
     assert [line.split()[1] for line in lines] == targets
     assert [line for line in lines if len(line.split()) < 4] == []
