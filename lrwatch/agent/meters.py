@@ -109,6 +109,8 @@ class Meters:
         catalogue = by_name()
         self._rank, self._world, self._contract = rank, world, contract
         self.attempt, self._signed = attempt, signed
+        self._compared = contract is None or not contract.signals["lr"].shift
+        """Workers that are ahead of each other by contract are compared with their own curves, not with each other."""
         self._monotonic, self._begun, self._gpu_seconds = monotonic, monotonic(), gpu_seconds
         self._newest: tuple[int, dict[str, float]] | None = None
         self._origin_known = True
@@ -155,7 +157,7 @@ class Meters:
         if len(where) and lrs:
             steps = chunk.columns["update"]
             self._newest = int(steps[where[-1]]), {f"lr/{g}": float(v[where[-1]]) for g, v in lrs.items()}
-            for every in SYNC_EVERY:
+            for every in SYNC_EVERY if self._compared else ():
                 at = where[steps[where] % every == 0]
                 if len(at):
                     self._sync[every] = int(steps[at[-1]]), float(sum(v[at[-1]] for v in lrs.values()))

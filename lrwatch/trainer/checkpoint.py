@@ -76,7 +76,8 @@ def restore(folder: Path, job: Job, place: Place, contract: Contract, restore_sc
     job.scaler.load_state_dict(shared["scaler"])
     job.counters = Counters(**own["counters"])
     if restore_scheduler:
-        if _same_contract(folder, Identity.parse(shared["contract"]), contract):
+        same = _same_contract(folder, Identity.parse(shared["contract"]), contract)
+        if same and not contract.signals["lr"].shift:  # else the shared state is not this worker's
             job.scheduler.load_state_dict(shared["scheduler"])
         else:
             schedule.fast_forward(job.scheduler, job.counters.scheduled)

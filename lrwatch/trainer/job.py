@@ -84,7 +84,7 @@ def build(settings: Settings, contract: Contract, place: Place) -> Job:
         module=module,
         ddp=ddp,
         optimizer=optimizer,
-        scheduler=schedule.build(optimizer, contract),
+        scheduler=schedule.build(optimizer, contract, place.rank),
         scaler=GradScaler(place.device.type, enabled=settings.precision == "fp16"),
         batches=data.Batches(
             text, context=size.context, size=batch, rank=place.rank, world=place.world, seed=settings.seed

@@ -28,11 +28,13 @@ class SequentialCurveLR(SequentialLR):
     """``SequentialLR`` of which at least one part is a ``CurveLR``."""
 
 
-def build(optimizer: Optimizer, contract: Contract) -> LRScheduler:
+def build(optimizer: Optimizer, contract: Contract, rank: int = 0) -> LRScheduler:
     """The scheduler that the contract's ``lr`` describes.
 
     Args:
         optimizer: its groups carry the contract's group names and base LRs (see ``model.adamw``).
+        rank: of the worker. Where workers are ahead of each other by contract (``ranks.shift``), all follow lrwatch's
+            own curve, for torch's classes go on past their end, where the curve holds its last value.
 
     Raises:
         ContractError: no torch scheduler can do it, with the reason.
@@ -45,7 +47,7 @@ def build(optimizer: Optimizer, contract: Contract) -> LRScheduler:
     try:
         if any(phase.family == "plateau" for name in names for phase in _phases(contract, name)):
             return _on_metric(optimizer, contract, names)
-        return _on_steps(optimizer, contract, names)
+        return _on_steps(optimizer, contract, names, rank)
     except ValueError as error:
         raise _refused(contract, f"torch does not accept it: {error}") from None
 
@@ -56,7 +58,8 @@ def describe(scheduler: LRScheduler) -> str:
 
 
 def fast_forward(scheduler: LRScheduler, steps: int) -> None:
-    """Bring a fresh ``CurveLR`` to where ``steps`` calls of ``step()`` lead: how an amended contract resumes."""
+    """Bring a fresh ``CurveLR`` to where ``steps`` calls of ``step()`` lead: how amended contracts and workers
+    that are ahead of each other resume."""
     assert isinstance(scheduler, CurveLR)
     lrs = [base * at(steps) for base, at in zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)]
     position = {"last_epoch": steps, "_step_count": steps + 1, "_last_lr": lrs}
@@ -65,12 +68,17 @@ def fast_forward(scheduler: LRScheduler, steps: int) -> None:
         group["lr"] = lr
 
 
-def _on_steps(optimizer: Optimizer, contract: Contract, names: Sequence[str]) -> LRScheduler:
-    rows = [_pieces(contract, name) for name in names]
+def _on_steps(optimizer: Optimizer, contract: Contract, names: Sequence[str], rank: int) -> LRScheduler:
+    rows = [_pieces(contract, name, rank) for name in names]
     starts = [piece.start for piece in rows[0]]
     aligned = all([piece.start for piece in row] == starts for row in rows)
-    if contract.amendments or not aligned or not all(float(start).is_integer() for start in starts):
-        rows, starts = [[_on_curve(contract, name, 0.0)] for name in names], [0.0]
+    if (
+        contract.amendments
+        or contract.signals["lr"].shift
+        or not aligned
+        or not all(float(start).is_integer() for start in starts)
+    ):
+        rows, starts = [[_on_curve(contract, name, 0.0, rank)] for name in names], [0.0]
     parts = [_part(optimizer, column) for column in zip(*rows, strict=True)]
     if len(parts) == 1:
         return parts[0]
@@ -87,16 +95,16 @@ def _part(optimizer: Optimizer, pieces: Sequence[Piece]) -> LRScheduler:
     return kind(optimizer, [piece.multiplier for piece in pieces])
 
 
-def _pieces(contract: Contract, name: str) -> list[Piece]:
+def _pieces(contract: Contract, name: str, rank: int) -> list[Piece]:
     base, scale = _base(contract, name)
     result: list[Piece] = []
     for phase in _phases(contract, name):
-        result += in_torch(phase, base, scale) or [_on_curve(contract, name, phase.start)]
+        result += in_torch(phase, base, scale) or [_on_curve(contract, name, phase.start, rank)]
     return result
 
 
-def _on_curve(contract: Contract, name: str, start: float) -> Piece:
-    curve, (base, scale) = Curve(contract, "lr", name), _base(contract, name)
+def _on_curve(contract: Contract, name: str, start: float, rank: int) -> Piece:
+    curve, (base, scale) = Curve(contract, "lr", name, rank), _base(contract, name)
     return Piece(start, lambda t: float(curve.at(np.array([start + t]))[0]) / (base * scale), on_curve=True)
 
 

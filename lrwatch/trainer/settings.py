@@ -173,6 +173,9 @@ def _validate_contract(contract: Contract) -> None:
     for name in contract.signals["lr"].groups:
         if name not in GROUPS:
             raise refuse(f"lr.groups.{name}", f"the reference trainer has no such group{did_you_mean(name, GROUPS)}")
+    lr = contract.signals["lr"]
+    if lr.shift and any(p.family == "plateau" for p in lr.schedule):
+        raise refuse("lr.ranks.shift", "a plateau schedule counts no steps that a worker could be ahead; leave it out")
     for signal in contract.signals.values():
         if signal.name != "lr" and [p.family for p in signal.schedule] != ["constant"]:
             raise refuse(f"{signal.name}.schedule", "the reference trainer schedules lr only; here use constant")

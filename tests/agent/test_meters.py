@@ -103,6 +103,17 @@ def test_values_are_frozen_at_agreed_updates(clock: Clock) -> None:
     assert values(shown, "sync_learning_rate") == {("64",): 153.5, ("1024",): 25.5}
 
 
+@pytest.mark.parametrize("shift", [5, [0, 5]])
+def test_workers_that_are_ahead_by_contract_are_not_compared(clock: Clock, shift: Any) -> None:
+    promise = from_document({**COSINE, "lr": {**COSINE["lr"], "ranks": {"shift": shift}}})
+    for rank in (0, 1):
+        m = meters(clock, rank, contract=promise)
+        m.chunk(chunk(first=1000, n=200, rank=rank, lr__a=np.full(200, 0.1 * rank)))
+        shown = take(m)
+        assert values(shown, "sync_step") == values(shown, "sync_learning_rate") == {}
+        assert values(shown, "learning_rate") == {("a",): 0.1 * rank}
+
+
 def test_of_many_groups_the_worst_of_the_rest_is_shown(clock: Clock) -> None:
     m = meters(clock)
     rates = {f"lr__g{i}": [0.1] for i in range(12)}

@@ -80,6 +80,10 @@ LR = {"base": 1.0, "schedule": "constant"}
             "weight_decay.schedule: the reference trainer schedules lr only; here use constant",
         ),
         (
+            {"lr": {"base": 0.1, "schedule": {"plateau": {"metric": "val_loss"}}, "ranks": {"shift": 5}}},
+            "lr.ranks.shift: a plateau schedule counts no steps that a worker could be ahead; leave it out",
+        ),
+        (
             {"goal": {"metric": "val_los", "target": 2}},
             "goal.metric: 'val_los' is not measured by the reference trainer; did you mean 'val_loss'?",
         ),

@@ -192,3 +192,29 @@ def test_an_amended_contract_can_be_joined_in_the_middle() -> None:
     fast_forward(scheduler, 19)
     used = [lr for (lr,) in run(optimizer, scheduler, 4)]
     assert used == pytest.approx([0.62, 0.80, 0.79, 0.78], rel=1e-12)  # 1 - 19/50, then 1 - 20/100, …
+
+
+@pytest.mark.parametrize(
+    ("rank", "rates"),
+    [
+        (0, [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]),
+        (1, [0.5, 0.25, 0.0, 0.0, 0.0, 0.0]),
+        (2, [0.25, 0.0, 0.0, 0.0, 0.0, 0.0]),
+    ],
+)
+def test_workers_that_are_ahead_by_contract(rank: int, rates: list[float]) -> None:
+    """Past the end of the schedule they hold its last value."""
+    promise = from_document(
+        {
+            "lrwatch": 1, "experiment": "x", "clock": {"horizon": 4},
+            "lr": {"base": 1.0, "schedule": {"linear": {"to": 0, "until": "horizon"}}, "ranks": {"shift": [0, 2, 3]}},
+        }
+    )  # fmt: skip
+    optimizer = SGD([{"params": [torch.nn.Parameter(torch.zeros(1))], "name": "0", "lr": 1.0}])
+    scheduler, seen = build(optimizer, promise, rank), []
+    for _ in rates:
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert describe(scheduler) == "CurveLR"
+    assert seen == pytest.approx(rates, abs=1e-15)

@@ -14,7 +14,10 @@ from typing import Any
 
 import pytest
 
+from lrwatch import contract as contracts
 from lrwatch.errors import LrwatchError
+from lrwatch.readers import open_trace
+from lrwatch.verify import verify
 
 pytestmark = pytest.mark.torchrun
 
@@ -110,3 +113,14 @@ def test_torchrun(run: Runs, contract: Callable[..., Path], whole: Any) -> None:
     assert done.returncode == 0, done.stderr
     for rank in range(2):
         assert run().rows(rank) == whole.rows(rank)[:4]
+
+
+def test_workers_that_are_ahead_by_contract_keep_it(train: Train, run: Runs, contract: Any, tmp_path: Path) -> None:
+    """Each has its own rates, over a restart too, and nobody finds them out of step."""
+    lr = {"base": 0.01, "schedule": {"linear": {"to": 0, "until": "horizon"}}, "ranks": {"shift": 2}}
+    path = contract(clock={"horizon": 5}, lr=lr)
+    assert train(path=path, workers=2, steps=3) == 0
+    assert train(path=path, workers=2, resume=True) == 0
+    result = verify(contracts.load(path), open_trace([tmp_path / "run"])).result
+    assert result.findings == () and result.stats.rows == 10
+    assert run().lrs(1, 0) + run().lrs(1, 1) == pytest.approx([0.006, 0.004, 0.002, 0.0, 0.0], abs=1e-12)
