@@ -60,6 +60,12 @@ def linked(markdown: str, page: str) -> str:
     return "".join([*parts, LINK.sub(moved, markdown[end:])])
 
 
+def piped(markdown: str) -> str:
+    """Code in the rows of tables with its bars bare: GitHub wants them escaped, Python-Markdown shows the escape."""
+    row = re.compile(r"^\|.*$", re.MULTILINE)
+    return row.sub(lambda line: re.sub(r"`[^`\n]*`", lambda code: code[0].replace("\\|", "|"), line[0]), markdown)
+
+
 def expanded(nav: list[Any]) -> list[Any]:
     """The nav with every folder's pages: its README first, then the others by name."""
     entries: list[Any] = []
@@ -70,7 +76,7 @@ def expanded(nav: list[Any]) -> list[Any]:
         elif value.endswith("/"):
             folder = ROOT / origin(value)
             pages = sorted(p.stem for p in folder.glob("*.md") if p.stem != "README")
-            index = [f"{value}README.md"] if (folder / "README.md").exists() else []
+            index = [{"All": f"{value}README.md"}] if (folder / "README.md").exists() else []
             entries.append({title: index + [{name: f"{value}{name}.md"} for name in pages]})
         else:
             entries.append(entry)
@@ -96,5 +102,5 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Links that are right in the repository, right in the site."""
-    return linked(markdown, origin(page.file.src_uri))
+    """What GitHub shows of a page, in the site."""
+    return piped(linked(markdown, origin(page.file.src_uri)))

@@ -1,4 +1,4 @@
-"""The site: its nav has every page and no other, its links are the repository's, its pictures are drawn from the code."""
+"""The site: its nav has every page and no other, its links are the repository's, its pictures are current."""
 
 from __future__ import annotations
 
@@ -92,6 +92,11 @@ def test_every_page_is_reachable_from_the_readme() -> None:
 )
 def test_a_link_of_the_repository_becomes_the_sites(page: str, link: str, expected: str) -> None:
     assert script("site").linked(link, page) == expected
+
+
+def test_a_bar_in_the_code_of_a_table_needs_no_escape_in_the_site() -> None:
+    shown = "| a | `x \\| y` |\n| b \\| c | `z` |\n\nno table: `x \\| y`\n"
+    assert script("site").piped(shown) == "| a | `x | y` |\n| b \\| c | `z` |\n\nno table: `x \\| y`\n"
 
 
 def test_the_first_page_and_the_folders_beside_keep_their_places() -> None:
