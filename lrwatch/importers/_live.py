@@ -29,6 +29,8 @@ def read(scheduler: Any, group: int, metric: str | None = None) -> Schedule:
     for kind in type(scheduler).__mro__:
         if kind.__name__ in _READERS and kind.__module__.startswith("torch."):
             return _READERS[kind.__name__](scheduler, group, metric)
+    if type(scheduler).__name__ == "MultiplicativeLR":
+        raise Unreadable("MultiplicativeLR multiplies by a function of its own")
     raise Unreadable(f"{type(scheduler).__name__} is not a class of torch.optim.lr_scheduler")
 
 

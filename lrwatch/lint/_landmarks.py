@@ -34,7 +34,7 @@ def landmarks(plan: Plan) -> list[Landmark]:
     found = [Landmark("first", 0.0, float(values[0]))]
     top = int(np.argmax(values))
     rises_first = len(turns) > 1 and turns[1].value > turns[0].value
-    if rises_first:
+    if rises_first and turns[1].first < len(t) - 1:  # a warm-up that goes on at the last update has no end here
         at = turns[1].first
         found.append(Landmark("end of warm-up", float(t[at]), float(values[at])))
         if turns[1].last > at and turns[1].last < len(t) - 1:

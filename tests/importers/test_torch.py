@@ -123,6 +123,18 @@ def test_what_has_no_formula_is_sampled(make: Make, tmp_path: Path) -> None:
     assert families(agree(make, optimizer(0.3, momentum=0.9), tmp_path)) == ["table"]
 
 
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda o: lrs.MultiplicativeLR(o, lambda t: 0.99), "MultiplicativeLR multiplies by a function of its own: "),
+        (lambda o: lrs.LambdaLR(o, lambda t: 0.99**t), "LambdaLR computes by a function of its own, "),
+    ],
+)
+def test_a_table_says_why_it_is_one(make: Make, said: str) -> None:
+    opt = optimizer(0.3)
+    assert f"# {said}" in contract_of(opt, make(opt), stepped="update", total_steps=30).yaml()
+
+
 class Halved(lrs.CosineAnnealingLR):
     """A subclass that does not compute what its name promises."""
 
