@@ -44,6 +44,8 @@ def k_decay(t: FloatArray, p: Params) -> FloatArray:
 def _has_values(p: Params) -> str | None:
     if p["shape"] == "exponential" and p["ratio"] == 1.0:
         return "ratio must not be 1, which does not decay"
+    if p["shape"] == "exponential" and p["ratio"] > 1.0 and p.get("after") == "continue":
+        return f"ratio ({p['ratio']:g}) falls without end past the length; make it less than 1, or `after: hold`"
     if p.get("after") == "continue" and not float(p["power"]).is_integer():
         return f"power ({p['power']:g}) has no value past the length; make it whole, or `after: hold`"
     return None

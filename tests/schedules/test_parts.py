@@ -107,6 +107,10 @@ def test_landmarks() -> None:
             {"k_decay": {"shape": "polynomial", "power": 0.5, "for": 9, "after": "continue"}},
             "k_decay: power (0.5) has no value past the length; make it whole, or `after: hold`",
         ),
+        (
+            {"k_decay": {"shape": "exponential", "ratio": 3, "for": 9, "after": "continue"}},
+            "k_decay: ratio (3) falls without end past the length; make it less than 1, or `after: hold`",
+        ),
         ({"k_decay": {"shape": "exponential", "ratio": 1, "for": 9}}, "k_decay: ratio must not be 1, which does not"),
         ({"table": {"values": [1, 2], "at": [0]}}, "lr.schedule.table: has 2 values at 1 points; give as many of both"),
         ({"table": {"values": [1, -2]}}, "lr.schedule.table.values[1]: must be >= 0, got -2"),

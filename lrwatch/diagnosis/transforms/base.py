@@ -66,7 +66,9 @@ def settled(case: Case, curve_of: Callable[[float], Curve], found: float) -> lis
 
     def worst(x: float) -> float:
         predicted = curve_of(x).at(case.rows.t)
-        return float(np.max(np.abs(case.rows.observed - predicted) / case.rows.allowed(predicted)))
+        off, allowed = np.abs(case.rows.observed - predicted), case.rows.allowed(predicted)
+        exact = np.where(off > 0, np.inf, 0.0)  # where nothing at all is allowed: around a promise of 0
+        return float(np.max(np.divide(off, allowed, out=exact, where=allowed > 0)))
 
     if found <= 0.0 or not len(case.rows) or worst(found) <= 1.0:
         return [found]
