@@ -95,7 +95,16 @@ def test_nothing_but_what_is_needed() -> None:
 
 @pytest.mark.parametrize(
     ("name", "scale"),
-    [("head", 10.0), ("adam/head", 10.0), ("gen/0", 2.0), ("disc/0", 3.0), ("0", 3.0), ("1", 1.0), ("head/x", 10.0), ("x/y", 1.0)],
+    [
+        ("head", 10.0),
+        ("adam/head", 10.0),
+        ("gen/0", 2.0),
+        ("disc/0", 3.0),
+        ("0", 3.0),
+        ("1", 1.0),
+        ("head/x", 10.0),
+        ("x/y", 1.0),
+    ],
 )
 def test_a_group_of_one_optimizer_comes_before_the_same_of_any(name: str, scale: float) -> None:
     groups = {"head": {"scale": 10}, "gen/0": {"scale": 2}, "0": {"scale": 3}}
