@@ -17,7 +17,8 @@ from torch.nn.utils import clip_grad_norm_
 
 from lrwatch.contract import Contract
 from lrwatch.trainer import checkpoint, data, job, schedule
-from lrwatch.trainer.faults import Behaviour, behaviour
+from lrwatch.trainer.behaviour import Behaviour
+from lrwatch.trainer.faults import behaviour
 from lrwatch.trainer.model import parameters
 from lrwatch.trainer.place import Place
 from lrwatch.trainer.settings import Settings, total_updates

@@ -6,7 +6,8 @@ import pytest
 
 from lrwatch.contract import Contract, from_document
 from lrwatch.errors import LrwatchError
-from lrwatch.trainer.faults import FAULTS, Behaviour, behaviour
+from lrwatch.trainer.behaviour import Behaviour
+from lrwatch.trainer.faults import FAULTS, behaviour
 
 
 def promise() -> Contract:
