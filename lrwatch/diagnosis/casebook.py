@@ -11,11 +11,14 @@ import numpy as np
 from lrwatch.curve import Curve
 from lrwatch.diagnosis.case import Case, Facts, Place, Rows
 from lrwatch.diagnosis.diagnose import Diagnosis, diagnose, diagnose_position, unexplained, unsearched
-from lrwatch.diagnosis.evidence import FIELDS, Columns, Sketch
+from lrwatch.diagnosis.evidence import BUCKETS, BUCKETS_OF_MANY, FIELDS, Columns, Sketch
 from lrwatch.schedules.base import FloatArray
 
 MAX_SEGMENTS = 64
 """Segments with a memory of their own, per worker; the rows of later ones are checked all the same."""
+
+MANY = 64
+"""Workers whose curves are remembered in full; of later ones every row is checked, and fewer are remembered."""
 
 PATIENCE = 1.5
 """Growth of the rows after which a diagnosis is tested again; a search costs a few tenths of a second."""
@@ -68,7 +71,10 @@ class Casebook:
             return
         self.begin(rank, segment, float(rows.values["t"][0]))
         self._columns[rank].setdefault(column)
-        self._sketches.setdefault((rank, column, segment), Sketch()).add(rows)
+        key = (rank, column, segment)
+        if key not in self._sketches:
+            self._sketches[key] = Sketch(BUCKETS if len(self._columns) <= MANY else BUCKETS_OF_MANY)
+        self._sketches[key].add(rows)
 
     def columns(self, rank: int) -> list[str]:
         """The columns remembered of one worker."""

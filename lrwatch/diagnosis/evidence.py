@@ -20,6 +20,8 @@ from lrwatch.schedules.base import FloatArray
 
 HEAD = 64
 BUCKETS = 512
+BUCKETS_OF_MANY = 128
+"""The same of a worker that is one of very many."""
 KNOTS = 128
 FIELDS = ("t", "update", "observed", "absolute", "relative", "digits", "deviation", "sched", "attempt")
 """Columns of a kept row. ``absolute``, ``relative`` and ``digits`` are its ``tolerance.Precision``; ``deviation`` is
@@ -54,6 +56,7 @@ class Columns:
 class Sketch:
     """Rows kept of one column of one worker in one segment."""
 
+    buckets: int = BUCKETS
     head: list[FloatArray] = field(default_factory=list)
     heads: int = 0
     width: int = 1
@@ -76,7 +79,7 @@ class Sketch:
             self.heads += len(part)
         self._mark(rows)
         self.seen += n
-        while self.seen > BUCKETS * self.width:
+        while self.seen > self.buckets * self.width:
             self.width *= 2
             self._halve()
         begin = self.seen - n
@@ -88,10 +91,11 @@ class Sketch:
             a + int(np.argmax(deviation[a:b])) if t > 0 else a
             for a, b, t in zip(starts.tolist(), [*starts[1:].tolist(), n], top, strict=True)
         ]
-        firsts, worsts = rows.pick(starts), rows.pick(np.array(at))
-        for key, first, worst in zip(range(first_key, first_key + len(starts)), firsts, worsts, strict=True):
+        apart = [a for a, start in zip(at, starts.tolist(), strict=True) if a != start]
+        firsts, worsts = rows.pick(starts), iter(rows.pick(np.array(apart, dtype=np.intp)))
+        for key, first, a, start in zip(range(first_key, first_key + len(starts)), firsts, at, starts, strict=True):
             self.first.setdefault(key, first)
-            self._keep_worst(key, worst)
+            self._keep_worst(key, first if a == start else next(worsts))  # mostly one row, kept once
         self.last = rows.pick(np.array([n - 1]))[0]
 
     def _mark(self, rows: Columns) -> None:
@@ -121,8 +125,9 @@ class Sketch:
         first, worst = self.first, self.worst
         self.first, self.worst = {}, {}
         for key in sorted(first):
-            self.first.setdefault(key // 2, first[key])
-            self._keep_worst(key // 2, worst[key])
+            row = first[key].copy()  # a view would keep all the rows alive that it was picked with
+            self.first.setdefault(key // 2, row)
+            self._keep_worst(key // 2, row if worst[key] is first[key] else worst[key].copy())
 
     def rows(self) -> FloatArray:
         """The kept rows, float64[m, len(FIELDS)], in recorded order of updates, without repeats; m < 1,400."""
