@@ -146,7 +146,7 @@ def valid(draw: st.DrawFn, family: Family) -> dict[str, Any]:
 
 
 @BY_NAME
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_any_valid_parameters_at_any_time_give_a_number(name: str, data: st.DataObject) -> None:
     params = data.draw(valid(FAMILIES[name]))
