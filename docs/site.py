@@ -17,6 +17,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 BESIDE = ("alerts", "dashboards", "deploy", "examples", "tests")
 LINK = re.compile(r"(?<=\]\()([^)\s:#]+)(#[^)\s]*)?(?=\))")
+WIDE = re.compile(r"^\|(?:[ :-]*-[ :-]*\|){5,}$", re.MULTILINE)
 CODE = re.compile(r"^(```|~~~).*?^\1|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 
 
@@ -102,5 +103,7 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """What GitHub shows of a page, in the site."""
+    """What GitHub shows of a page, in the site; a table of five columns and more gets the room of the contents."""
+    if WIDE.search(markdown):
+        page.meta["hide"] = ["toc"]
     return piped(linked(markdown, origin(page.file.src_uri)))
