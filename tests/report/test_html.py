@@ -320,3 +320,16 @@ def test_a_step_done_again_begins_a_new_stroke(report: Make) -> None:
         "path", class_="line used"
     )
     assert (line["d"] or "").count("M") == 2
+
+
+@pytest.mark.parametrize(("groups", "lines"), [(8, 9), (9, 2)])
+def test_many_groups_that_kept_their_promise_are_one_line(report: Make, groups: int, lines: int) -> None:
+    straight = np.full(8, 1e-4)
+    bad = Series("lr", "head", 0, np.arange(8.0), 2 * straight, straight, first_bad=0)
+    good = [Series("lr", f"g{i}", 0, np.arange(8.0), straight, straight) for i in range(groups)]
+    text = render("html", report(series=(bad, *good)), Look())
+    table = text[text.index('id="groups"') :]
+    rows = re.findall("<tr>.*?</tr>", table[: table.index("</table>")], flags=re.DOTALL)[1:]
+    assert len(rows) == lines
+    assert "differs" in rows[0] and all("kept" in row for row in rows[1:])
+    assert ("9 curves, from" in rows[1]) == (groups == 9)
