@@ -187,7 +187,11 @@ class GradientExplosion(Check):
     def not_checked(self) -> str:
         if self.norm.rank is None:
             return "the trace has no gradient norm"
-        return "" if self.recent.shape[1] >= EARLY else "fewer than 64 rows with a gradient norm: no baseline"
+        if self.recent.shape[1] >= EARLY:
+            return ""
+        if self.inherited or self.since_restart < AFTER_RESTART:
+            return "warm restarts too close to each other or too late for a baseline of 64 rows beyond their first 128"
+        return "fewer than 64 rows with a gradient norm: no baseline"
 
 
 CHECK = GradientExplosion
