@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from lrwatch.diagnosis.causes import CAUSES
 from lrwatch.schedules import families
 from tests.conftest import ROOT
 
@@ -73,6 +74,14 @@ def test_every_page_is_reachable_from_the_readme() -> None:
         markdown = (ROOT / index).read_text(encoding="utf-8")
         links = {(ROOT / index).parent / target for target in re.findall(r"\]\(([^)#\s]+)", markdown)}
         assert {p for p in folder.glob("*.md") if p != ROOT / index} <= links, index
+
+
+def test_the_readme_names_every_check_and_causes_that_exist() -> None:
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("## What it catches")[2].partition("\n\nA ")[0]
+    named = set(re.findall(r"`([\w-]+)`", table))
+    checks = {p.stem for p in (ROOT / "docs/checks").glob("*.md")} - {"README"}
+    assert checks - {"drift"} <= named, "drift is what every cause is the cause of"
+    assert named - checks <= set(CAUSES)
 
 
 @pytest.mark.parametrize(
