@@ -157,13 +157,13 @@ def whole_steps(blocks: int, steps: int) -> tuple[list[list[float]], list[list[f
     The contract is kept: what is being diagnosed costs more.
     """
     model = torch.nn.Sequential(*[torch.nn.Linear(16, 16) for _ in range(20)])
-    optimizer = torch.optim.SGD(model.parameters(), lr=3e-4)
     batch = torch.randn(4, 16)
     results: tuple[list[list[float]], list[list[float]]] = ([], [])
     training: list[float] = []
     working: list[float] = []
     for block in range(blocks * 2):
         watched = block % 2 == 1
+        optimizer = torch.optim.SGD(model.parameters(), lr=3e-4)  # a new one: the rate goes on from where it stood
         scheduler = CosineAnnealingLR(optimizer, 1_000_000, 3e-5)
         with tempfile.TemporaryDirectory() as folder:
             watch = None
