@@ -38,7 +38,10 @@ def group(plan: Plan) -> str:
     """Whose curve it is."""
     if plan.group is not None:
         return f"group {plan.group}"
-    return "other groups" if plan.contract.signals["lr"].groups else "all groups"
+    groups = plan.contract.signals["lr"].groups
+    scaled = [f"{name} × {g.scale:g}" for name, g in groups.items() if g.base is None and g.schedule is None]
+    of = f" ({', '.join(scaled)})" if scaled else ""
+    return f"other groups{of}" if groups else "all groups"
 
 
 def series(plan: Plan) -> Series:
