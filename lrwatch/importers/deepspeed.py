@@ -51,7 +51,7 @@ def _convert(source: Source, options: Options) -> Imported:
     params = _params(block.sub("params"), options)
     lr, why = _optimizer_lr(config, options)
     made = _schedule(source, name, params, lr)
-    signals = {"lr": replace(made, why=why)}
+    signals = {"lr": replace(made, why=_why_base(name, block.sub("params").given(), why))}
     if name == "OneCycle" and params.get("cycle_momentum", True):
         moved = {k: v for k, v in params.items() if k in (*_MOMENTUM[1:], "cycle_first_step_size",
                                                           "cycle_second_step_size", "decay_step_size")}  # fmt: skip
@@ -83,6 +83,25 @@ def _optimizer_lr(config: Config, options: Options) -> tuple[float | None, str]:
     if lr == "auto":
         return None, ""
     return lr, "optimizer.params.lr" if lr is not None else ""
+
+
+_BASES = {
+    "WarmupLR": "warmup_max_lr",
+    "WarmupDecayLR": "warmup_max_lr",
+    "LRRangeTest": "lr_range_test_min_lr",
+    "OneCycle": "cycle_max_lr",
+}
+"""Scheduler → the parameter of its own that sets the learning rate; the others multiply the optimizer's."""
+
+
+def _why_base(name: str, given: Mapping[str, Any], optimizer: str) -> str:
+    """Where the base comes from; ``optimizer``: where the optimizer's learning rate does."""
+    key = _BASES.get(name)
+    if key is None or (name == "WarmupLR" and given.get(key) is None):
+        return optimizer
+    if key not in given:
+        return f"DeepSpeed's default of scheduler.params.{key}"
+    return optimizer if given[key] == "auto" else f"scheduler.params.{key}"
 
 
 def _schedule(source: Source, name: str, params: Mapping[str, Any], lr: float | None) -> Schedule:

@@ -281,6 +281,27 @@ def test_a_configuration(
     assert not Path("executed").exists()
 
 
+@pytest.mark.parametrize(
+    ("kind", "params", "lr", "base"),
+    [
+        ("WarmupDecayLR", {}, None, "0.001  # DeepSpeed's default of scheduler.params.warmup_max_lr"),
+        ("WarmupDecayLR", {"warmup_max_lr": 2e-4}, 9.0, "0.0002  # scheduler.params.warmup_max_lr"),
+        ("WarmupDecayLR", {"warmup_max_lr": "auto"}, 5e-4, "0.0005  # --lr"),
+        ("WarmupLR", {}, None, "0.0003  # optimizer.params.lr"),
+        ("WarmupCosineLR", {}, None, "0.0003  # optimizer.params.lr"),
+    ],
+)
+def test_deepspeed_says_where_the_base_comes_from(
+    kind: str, params: dict[str, Any], lr: float | None, base: str, tmp_path: Path
+) -> None:
+    params = {"total_num_steps": 100, "warmup_num_steps": 10, **params}
+    config = {"optimizer": {"params": {"lr": 3e-4}}, "scheduler": {"type": kind, "params": params}, "train_batch_size": 8}
+    if kind == "WarmupLR":
+        del params["total_num_steps"]
+    (tmp_path / "ds.json").write_text(json.dumps(config))
+    assert f"  base: {base}\n" in import_contract(str(tmp_path / "ds.json"), None, Options(lr=lr)).yaml()
+
+
 REFUSED = [
     ("args.json", TRAINER, Options(), "args.json: num_train_epochs 3 is a number of updates only with the size of the "
                                       "training set; pass --dataset-size N"),
