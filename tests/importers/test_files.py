@@ -295,7 +295,8 @@ def test_deepspeed_says_where_the_base_comes_from(
     kind: str, params: dict[str, Any], lr: float | None, base: str, tmp_path: Path
 ) -> None:
     params = {"total_num_steps": 100, "warmup_num_steps": 10, **params}
-    config = {"optimizer": {"params": {"lr": 3e-4}}, "scheduler": {"type": kind, "params": params}}
+    scheduler = {"type": kind, "params": params}
+    config = {"optimizer": {"params": {"lr": 3e-4}}, "scheduler": scheduler, "train_batch_size": 8}
     if kind == "WarmupLR":
         del params["total_num_steps"]
     (tmp_path / "ds.json").write_text(json.dumps(config))
