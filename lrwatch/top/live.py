@@ -48,8 +48,10 @@ def follow(source: Source, out: Console, every: float, plain: bool) -> None:
                 picture, problem = source.look(), ""
             except LrwatchError as error:
                 picture, problem = Picture(time.time(), before[-1].run, silent=(source.name,)), str(error)
-            said = f"{problem or f'{source.name} every {every:g} s'}, q ends"
-            head = Text(said, style="yellow" if problem else "dim")  # what is below may be higher than the screen
+            # first, because what is below may be higher than the screen
+            head = Text.assemble(
+                "q ends  ", (problem or f"{source.name} every {every:g} s", "yellow" if problem else "dim")
+            )
             live.update(Group(head, render(picture, tuple(before), plain)), refresh=True)
             before.append(picture)
             if pressed(every) in ("q", "Q"):
