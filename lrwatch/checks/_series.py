@@ -52,16 +52,21 @@ FIRST, LAST, SHARE, LEVEL, SPREAD, LR = range(6)
 FIELDS = 6
 
 
+_shared: list[list[Any]] = []
+"""What every function below ``same`` remembers."""
+
+
 def same(function: Callable[..., T]) -> Callable[..., T]:
-    """Remembers what a function of arrays returned for the last few of them, told apart by identity.
+    """Remembers what a function of arrays returned for those of the newest batch, told apart by identity.
 
     A dozen checks hold the same rows back and ask the same of them; nobody writes to what is returned.
     """
     memory: list[tuple[tuple[Any, ...], T]] = []
+    _shared.append(memory)
 
     @wraps(function)
     def remembering(*args: Any) -> T:
-        for known, result in memory:
+        for known, result in tuple(memory):
             if len(known) == len(args) and all(map(_is, known, args)):
                 return result
         result = function(*args)
@@ -139,6 +144,8 @@ def newest(function: Callable[..., T]) -> Callable[..., T]:
     def remembering(batch: Batch, *args: str) -> T:
         known, results = memory[0]
         if known is not batch:
+            for remembered in _shared:  # of the batch before: megabytes that nobody will ask for
+                remembered.clear()
             results = {}
             memory[0] = (batch, results)  # one assignment: sessions in other threads see the old pair or the new one
         if args not in results:
