@@ -24,6 +24,8 @@ _INFINITE: Final = 1.7976931348623157e308
 
 Point = tuple[int, int, str, str]
 """Milliseconds, step, metric, value."""
+_DAMAGED = (sqlite3.Error, UnicodeDecodeError, TypeError, ValueError, OverflowError)
+"""What reading a damaged database raises: its bytes may be no text, and its numbers no numbers."""
 
 
 class Folder:
@@ -72,7 +74,7 @@ class Database:
         with self._connected() as db:
             try:
                 found = db.execute("SELECT DISTINCT run_uuid FROM metrics").fetchall()
-            except sqlite3.Error as e:
+            except _DAMAGED as e:
                 raise TraceError(f"is no store of MLflow: {e}", source=self.name) from None
         self.run = one_run({str(run): None for (run,) in found}, options, self.name)
         self.info = TraceInfo((self.name,), "mlflow", CONVENTION.known, run=self.run)
@@ -93,7 +95,7 @@ class Database:
                 if abs(value) >= _INFINITE:
                     value *= 2
                 yield int(ts), int(step), str(metric), "nan" if nan else repr(float(value))
-        except sqlite3.Error as e:
+        except _DAMAGED as e:
             raise TraceError(f"cannot be read any further: {e}", source=self.name) from None
         finally:
             db.close()
