@@ -57,7 +57,7 @@ def items(shape: str, bug: str, rows: int, ranks: int) -> tuple[Session, Callabl
 def seconds(shape: str, bug: str, rows: int, ranks: int, diagnosed: bool) -> float:
     session, feed = items(shape, bug, rows, ranks)
     if not diagnosed:
-        session._diagnosed = _as_it_is  # type: ignore[method-assign]
+        session._diagnosed = _as_it_is  # type: ignore[method-assign]  # the same session without diagnosis
     begin = time.process_time()
     for item in feed():
         session.feed(item)

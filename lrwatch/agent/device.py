@@ -99,7 +99,7 @@ def read(tensor: Tensor) -> float | Copy | None:
         if placements is not None:
             if not all(p.is_replicate() for p in placements):
                 return None
-            tensor = tensor.to_local()  # type: ignore[attr-defined]
+            tensor = tensor.to_local()  # type: ignore[attr-defined]  # a DTensor
     if tensor.is_cpu:
         return float(tensor.item())
     if tensor.is_meta:
@@ -157,6 +157,7 @@ def squares(parameters: Iterable[Tensor], whole: bool, scale: Tensor | None = No
 
 def _local(tensor: Any) -> Tensor:
     """What this worker holds of a tensor."""
+    # DTensor has no types
     return tensor.to_local() if hasattr(tensor, "placements") else tensor  # type: ignore[no-any-return]
 
 

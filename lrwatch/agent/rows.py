@@ -58,6 +58,7 @@ class Assembler:
 
     def _event(self, note: Note) -> Event:
         if note.kind not in ("start", "resume"):
+            # a note's kind is a plain str
             return Event(note.kind, note.update, self.rank, self.segment, note.ts, note.fields)  # type: ignore[arg-type]
         if self._begun:
             self.segment += 1

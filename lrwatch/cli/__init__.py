@@ -54,7 +54,7 @@ class Main(Group):
         with _pipes():
             return super().invoke(ctx)
 
-    def main(  # type: ignore[override]
+    def main(  # type: ignore[override]  # this one always exits
         self, args: Sequence[str] | None = None, prog_name: str | None = "lrwatch", **extra: Any
     ) -> NoReturn:
         """Run a command line and exit; no exception leaves but ``SystemExit``."""
@@ -94,7 +94,7 @@ def _make_streams_safe() -> None:
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # for the rest of the process
     if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # the same
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 

@@ -120,7 +120,7 @@ class _Loader(yaml.SafeLoader):
     depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()  # type: ignore[no-untyped-call]
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # PyYAML's stubs leave it out
         line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent):
             raise _Refused("aliases (*name) are not allowed in a contract; write the value out", line)

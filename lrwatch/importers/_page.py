@@ -38,6 +38,7 @@ length of the warm-up, t the position on the clock.
 
 def explained(function: Callable[..., object]) -> dict[str, str]:
     """``value``, ``first`` and ``past`` of a schedule, out of its docstring. Raises ValueError: they are not there."""
+    # each has a docstring
     text = " ".join(inspect.getdoc(function).split("\n\n")[0].split())  # type: ignore[union-attr]
     found = _PARTS.match(text)
     if not found:

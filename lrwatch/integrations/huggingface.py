@@ -16,7 +16,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from lrwatch.integrations.base import Watching
 
 
-class LrwatchCallback(Watching, TrainerCallback):  # type: ignore[misc]
+class LrwatchCallback(Watching, TrainerCallback):  # type: ignore[misc]  # Any where it is not installed
     """Watches the optimizer of a ``transformers.Trainer``.
 
     Args:

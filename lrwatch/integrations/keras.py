@@ -15,7 +15,7 @@ import keras
 from lrwatch.integrations.base import Options, Promise, StandIn, Watching
 
 
-class LrwatchCallback(Watching, keras.callbacks.Callback):  # type: ignore[misc]
+class LrwatchCallback(Watching, keras.callbacks.Callback):  # type: ignore[misc]  # Any where it is not installed
     """Watches the optimizer of a Keras model.
 
     A Keras optimizer has no hooks: ``learning_rate`` is read before a batch, and ``iterations`` after it tells whether

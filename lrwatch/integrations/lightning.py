@@ -14,7 +14,7 @@ from lrwatch.errors import LrwatchError
 from lrwatch.integrations.base import Options, Promise, StandIn, Watching
 
 
-class LrwatchCallback(Watching, Callback):  # type: ignore[misc]
+class LrwatchCallback(Watching, Callback):  # type: ignore[misc]  # Any where it is not installed
     """Watches one optimizer of a ``lightning.pytorch.Trainer``, in automatic and manual optimization.
 
     Counters go into Lightning's checkpoints and come back with them.

@@ -201,7 +201,7 @@ def sgdr(*, cosine_kwargs: Sequence[Mapping[str, float]]) -> Schedule:
     """One warmup_cosine after another, each decay_steps long. First value: the first init_value.
     Past the end: the last end_value.
     """
-    cycles = [warmup_cosine(**kwargs) for kwargs in cosine_kwargs]  # type: ignore[arg-type]
+    cycles = [warmup_cosine(**kwargs) for kwargs in cosine_kwargs]  # type: ignore[arg-type]  # optax's own keywords
     ends, total = [], 0
     for kwargs in cosine_kwargs:
         total += int(kwargs["decay_steps"])
