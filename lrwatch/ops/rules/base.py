@@ -67,11 +67,14 @@ def recent(selector: str) -> str:
 
 
 def counted(metric: str, window: str) -> str:
-    """How much a counter grew, by run; also one that was born above 0: the first scrape comes after the first error."""
+    """How much a counter grew, by run; also one that was born above 0: the first scrape comes after the first error.
+
+    Neither a scrape that failed nor the end of the process, which may be what the error did to it, changes the answer.
+    """
     return f"""\
 sum by ({RUN}) (
   increase({metric}[{window}]) > 0
-  or (({metric} > 0) unless {metric} offset {window})
+  or (last_over_time({metric}[{window}]) > 0 unless last_over_time({metric}[<scrape_gap>] offset {window}))
 )"""
 
 
