@@ -15,7 +15,8 @@ import numpy as np
 
 from lrwatch.contract import Contract, from_document
 from lrwatch.infer import _look
-from lrwatch.infer._fit import Explanation, explain
+from lrwatch.infer._explanation import Explanation
+from lrwatch.infer._fit import explain
 from lrwatch.infer._rows import Column, Recorded, read
 from lrwatch.infer._solve import shorter
 from lrwatch.trace.model import Source
