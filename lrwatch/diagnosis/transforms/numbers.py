@@ -21,21 +21,30 @@ from lrwatch.tolerance import EXACT_DIGITS
 
 def factor(case: Case) -> Iterator[Hypothesis]:
     """O(t) = c·E(t)."""
-    expected = case.expected
-    for value in ratios(case.rows.observed, expected, case.rows.resolution()):
+    for value in ratios(case, 0.0):
         if value != 1.0:
             yield Hypothesis(resumed(case, "factor"), {"c": tidy(value)}, _times(case, value))
 
 
-def ratios(observed: FloatArray, expected: FloatArray, resolution: float) -> list[float]:
-    """Candidates for c in O = c·E: the simplest fraction within the rows' resolution, and the best real number."""
+def ratios(case: Case, above: float) -> list[float]:
+    """Candidates for c in O - above = c·(E - above), the likeliest first.
+
+    Every row allows an interval of c. Where all have some c in common, it is the simplest fraction among those, or the
+    middle: no other estimate of rounded rows is sure to lie inside. Where they have none, the median and the best in
+    squares show how near a factor comes.
+    """
+    observed, expected = case.rows.observed - above, case.expected - above
     rows = np.abs(expected) > 0.05 * np.max(np.abs(expected), initial=0.0)
     if not rows.any():
         return []
-    c = float(np.median(observed[rows] / expected[rows]))
-    squares = float(np.dot(observed[rows], expected[rows]) / np.dot(expected[rows], expected[rows]))
-    simple = simple_fraction(c, limit=1000, rtol=max(resolution, 1e-9))
-    return list(dict.fromkeys((simple, c, squares)))
+    o, e = observed[rows], expected[rows]
+    half = case.rows.allowed(case.rows.observed)[rows] / np.abs(e)
+    low, high = float(np.max(o / e - half)), float(np.min(o / e + half))
+    if low <= high and np.isfinite(low + high):
+        middle = (low + high) / 2.0
+        simple = simple_fraction(middle, limit=1000, rtol=(high - low) / 2.0 / abs(middle) if middle else 0.0)
+        return list(dict.fromkeys((simple, middle)))
+    return list(dict.fromkeys((float(np.median(o / e)), float(np.dot(o, e) / np.dot(e, e)))))
 
 
 def _times(case: Case, c: float) -> Predict:

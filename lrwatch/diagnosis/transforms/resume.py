@@ -67,10 +67,10 @@ def single_sample(case: Case) -> Iterator[Hypothesis]:
 
 def factor_above_floor(case: Case) -> Iterator[Hypothesis]:
     """What lies above the final value is scaled: recursive schedulers restored without their optimizer."""
-    low, expected = final(case.curve), case.expected
+    low = final(case.curve)
     if case.resumed_at is None or low <= 0:
         return
-    for value in ratios(case.rows.observed - low, expected - low, case.rows.resolution()):
+    for value in ratios(case, low):
         if value != 1.0:
             bent = _scaled_above(case.curve, lambda rows: rows.t, low, value)
             yield Hypothesis("factor_at_resume", {"c": tidy(value), "above": low}, bent)
