@@ -37,9 +37,9 @@ class Metric:
 
 
 def _m(
-    name: str, type: Literal["gauge", "counter", "histogram", "info"], help: str, *labels: str, **kw: object
+    name: str, type: Type, help: str, *labels: str, scope: Scope = "rank", buckets: tuple[float, ...] = ()
 ) -> Metric:
-    return Metric(PREFIX + name, type, help, labels, **kw)  # type: ignore[arg-type]
+    return Metric(PREFIX + name, type, help, labels, scope, buckets)
 
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)

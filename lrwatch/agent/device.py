@@ -183,9 +183,10 @@ def memory(device: Any) -> tuple[int, int] | None:
     """
     stats = torch.cuda.memory_stats_as_nested_dict(device)
     try:
-        return tuple(int(stats[f"{kind}_bytes"]["all"]["current"]) for kind in ("allocated", "reserved"))  # type: ignore[return-value]
+        allocated, reserved = (int(stats[f"{kind}_bytes"]["all"]["current"]) for kind in ("allocated", "reserved"))
     except (KeyError, TypeError):
         return None
+    return allocated, reserved
 
 
 def counts(tensors: Sequence[Tensor]) -> list[int]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrwatch.agent.notes import FIELDS, Columns, Item, Note, Row
-from lrwatch.trace.model import Chunk, Event, LrRead
+from lrwatch.trace.model import Chunk, Event, EventKind, LrRead
 
 _COUNTERS = ("sched", "epoch", "samples", "tokens", "skipped")
 _ROOM = 2**62
@@ -69,8 +69,8 @@ class Assembler:
         self._chunk = replace(self._chunk, segment=self.segment, lr_read=read, origin_known=known)
         fields = {**self._about, "segment": self.segment, **note.fields}
         fields = {k: v for k, v in fields.items() if v is not None}
-        kind = "resume" if self.segment else "start"
-        return Event(kind, note.update, self.rank, self.segment, note.ts, MappingProxyType(fields))  # type: ignore[arg-type]
+        kind: EventKind = "resume" if self.segment else "start"
+        return Event(kind, note.update, self.rank, self.segment, note.ts, MappingProxyType(fields))
 
     def _rows(self, rows: Sequence[Row]) -> Chunk:
         by_name = dict(zip(FIELDS, zip(*rows, strict=True), strict=True))

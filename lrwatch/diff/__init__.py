@@ -237,16 +237,10 @@ def _relation(
 
 def _suspects(a: Run, b: Run) -> tuple[Suspect, ...]:
     """The causes that were named for one run and not for the other: what both have cannot be what parts them."""
-    found: dict[Side, dict[object, Suspect]] = {
-        "a": _named("a", a.result, a.basis),
-        "b": _named("b", b.result, b.basis),
-    }
-    return tuple(
-        suspect
-        for side, other in (("a", "b"), ("b", "a"))
-        for key, suspect in found[side].items()  # type: ignore[index]
-        if key not in found[other]  # type: ignore[index]
-    )
+    found_a, found_b = _named("a", a.result, a.basis), _named("b", b.result, b.basis)
+    a_only = [suspect for key, suspect in found_a.items() if key not in found_b]
+    b_only = [suspect for key, suspect in found_b.items() if key not in found_a]
+    return (*a_only, *b_only)
 
 
 def _named(side: Side, result: Result, basis: Basis) -> dict[object, Suspect]:

@@ -96,8 +96,8 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(404, "text/plain", b"not here\n")
 
     def _log(self) -> Path:
-        folder: Path = self.server.folder  # type: ignore[attr-defined]
-        return folder / "notifications.jsonl"
+        assert isinstance(self.server, Server)
+        return self.server.folder / "notifications.jsonl"
 
     def _answer(self, code: int, kind: str, body: bytes) -> None:
         self.send_response(code)
@@ -110,13 +110,20 @@ class Handler(BaseHTTPRequestHandler):
         """Nothing: a notification is its own log."""
 
 
+class Server(ThreadingHTTPServer):
+    """Answers for the files of one folder."""
+
+    def __init__(self, folder: Path, port: int):
+        super().__init__(("127.0.0.1", port), Handler)
+        self.folder = folder
+
+
 def main(folder: Path) -> None:
     """Keep until SIGTERM."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     config = json.loads((folder / "stack.json").read_text())
-    server = ThreadingHTTPServer(("127.0.0.1", config["ports"]["keeper"]), Handler)
-    server.folder = folder  # type: ignore[attr-defined]
+    server = Server(folder, config["ports"]["keeper"])
     threading.Thread(target=server.serve_forever, daemon=True).start()
     shown: list[dict[str, Any]] | None = None
     others: list[str] = []

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlparse
 
 from lrwatch.errors import LrwatchError, MissingExtra
@@ -19,6 +19,7 @@ MOST: Final = 5000
 """Annotations and dashboards that are asked for at once."""
 
 Document = dict[str, Any]
+J = TypeVar("J")
 
 
 def token(file: Path | None) -> str:
@@ -132,10 +133,10 @@ class Grafana:
                 found = call()
         except _Absent:
             return None
-        return self._json(doing, found, dict)  # type: ignore[no-any-return]
+        return self._json(doing, found, dict)
 
     def _list(self, doing: str, call: Callable[[], Any]) -> list[Document]:
-        return self._json(doing, self._do(doing, call), list)  # type: ignore[no-any-return]
+        return self._json(doing, self._do(doing, call), list)
 
     def _do(self, doing: str, call: Callable[[], Any]) -> Any:
         try:
@@ -145,7 +146,7 @@ class Grafana:
             gone = "it is not there any more (404); run the command again"
             raise LrwatchError(f"{self.url}: cannot {doing}: {gone}") from None
 
-    def _json(self, doing: str, answer: Any, kind: type) -> Any:
+    def _json(self, doing: str, answer: Any, kind: type[J]) -> J:
         if not isinstance(answer, kind):
             raise LrwatchError(
                 f"{self.url}: cannot {doing}: the answer is no JSON of Grafana's API; a proxy with a login page in "

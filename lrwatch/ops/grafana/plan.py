@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Literal
 
 from lrwatch.errors import LrwatchError
@@ -50,7 +51,7 @@ def to_delete(grafana: Grafana, wanted: Wanted) -> list[Change]:
         changes += _annotations(grafana, run, ())
     ours = [hit["uid"] for hit in grafana.tagged(TAG) if str(hit["uid"]).startswith(PREFIX)]
     for uid in sorted(ours):
-        changes.append(Change("delete", "dashboard", uid, do=lambda uid=uid: grafana.delete_board(uid)))  # type: ignore[misc]
+        changes.append(Change("delete", "dashboard", uid, do=partial(grafana.delete_board, uid)))
     source = grafana.source(SOURCE)
     if source is not None:
         if source.get("readOnly"):

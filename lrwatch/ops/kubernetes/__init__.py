@@ -53,8 +53,8 @@ def files(values: Values | None = None, runbooks: str = render.RUNBOOKS, extra: 
 
 def _routes() -> routing.Routing:
     """Every receiver reads its address from a file, for an address is a secret; the file has the receiver's name."""
-    names = ("page", "ticket", "record", "deadman")
-    return routing.Routing(**{name: f"{RECEIVERS}/{name}" for name in names})  # type: ignore[arg-type]
+    page, ticket, record, deadman = (f"{RECEIVERS}/{name}" for name in ("page", "ticket", "record", "deadman"))
+    return routing.Routing(page=page, ticket=ticket, record=record, deadman=deadman)
 
 
 def _rule_resource(group: Group, values: Values, runbooks: str) -> dict[str, Any]:
