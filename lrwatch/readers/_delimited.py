@@ -91,7 +91,7 @@ class Reading:
         """What whole lines say; ``line`` is the number of the first."""
         if line == 1:
             line, data = 2, data.partition(b"\n")[2]
-        self.seen |= bool(data.strip())
+        self.seen = self.seen or bool(data.strip())
         made = self._quickly(data, line)
         return self._slowly(data, line) if made is None else made
 

@@ -12,13 +12,17 @@ GZIP: Final = b"\x1f\x8b"
 ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _STEP: Final = 1 << 14
 """Compressed bytes that are read at once: they may become a thousand times as many."""
+_TAIL: Final = 1 << 12
+"""Bytes in which the last line end is looked for, before many more are read."""
 
 
 class Stream(Protocol):
     """Bytes from the beginning to the end."""
 
     def read(self, size: int) -> bytes:
-        """The next bytes, about ``size`` of them; none at the end. Raises TraceError."""
+        """The next bytes, about ``size`` of them, up to the end of a line where that is simple; none at the end.
+
+        Raises TraceError."""
 
     @property
     def place(self) -> int:
@@ -81,7 +85,11 @@ class _Plain:
         return self.offset
 
     def read(self, size: int) -> bytes:
-        with _reading(self.name), self.path.open("rb") as file:
+        with _reading(self.name), self.path.open("rb", buffering=0) as file:
+            if size > 16 * _TAIL:  # whole lines, so that nobody has to put them together from copies
+                file.seek(self.offset + size - _TAIL)
+                after = _TAIL - 1 - file.read(_TAIL).rfind(b"\n")
+                size -= after if after < _TAIL else 0
             file.seek(self.offset)
             data = file.read(size)
         self.offset += len(data)

@@ -27,6 +27,7 @@ ROW_BYTES: Final = 160
 """Of a usual row, so that a block is read that has about the rows of a chunk."""
 MAX_BLOCK: Final = 1 << 22
 MAX_LINE: Final = 1 << 24
+_PIECE: Final = 1 << 17
 HEAD: Final = 1 << 16
 """Bytes of a file that a reader may look at to recognise it."""
 FURTHER: Final = 1 << 23
@@ -228,7 +229,10 @@ def blocks(path: Path, rows: int, *, name: str = "") -> Iterator[Block]:
         if meter is not None:
             meter.at(path, stream.place)
         cut = data.rfind(b"\n") + 1
-        whole, rest = (rest + data[:cut], data[cut:]) if cut else (b"", rest + data)
+        if cut == len(data) and not rest:
+            whole = data
+        else:
+            whole, rest = (rest + data[:cut], data[cut:]) if cut else (b"", rest + data)
         if not data:
             if rest:
                 yield Block(line, rest)
@@ -239,25 +243,35 @@ def blocks(path: Path, rows: int, *, name: str = "") -> Iterator[Block]:
             )
         del data
         before = line
-        for part in _cut(whole, rows):
+        for part, n in _cut(whole, rows):
             yield Block(line, part)
-            line += newlines(part)
+            line += n
         if line > before:  # so many bytes that their lines are a little less than the rows of a chunk
             size = min(max(rows * len(whole) * 15 // (16 * (line - before)), 1 << 12), MAX_BLOCK)
 
 
 def newlines(data: bytes) -> int:
-    """How many line feeds; where they are dense, ten times as fast as ``bytes.count``."""
-    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord("\n")))
+    """How many line feeds."""
+    return count(data, b"\n")
 
 
-def _cut(data: bytes, rows: int) -> Iterator[bytes]:
-    """Whole lines in pieces of at most ``rows`` lines; mostly in one, only short lines make it more."""
-    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
-    if len(ends) <= rows:
+def count(data: bytes, mark: bytes) -> int:
+    """How often a byte is in the data; where it is dense, twenty times as fast as ``bytes.count``."""
+    view = np.frombuffer(data, np.uint8)
+    found = np.empty(min(len(view), _PIECE), dtype=bool)  # small enough to stay in the cache
+    pieces = (view[start : start + _PIECE] for start in range(0, len(view), _PIECE))
+    return sum(int(np.count_nonzero(np.equal(piece, mark[0], out=found[: len(piece)]))) for piece in pieces)
+
+
+def _cut(data: bytes, rows: int) -> Iterator[tuple[bytes, int]]:
+    """Whole lines in pieces of at most ``rows`` lines, with their number; mostly in one."""
+    n = newlines(data)
+    if n <= rows:
         if data:
-            yield data
+            yield data, n
         return
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
     edges = [0, *(ends[rows - 1 : -1 : rows] + 1).tolist(), len(data)]
     for start, stop in pairwise(edges):
-        yield data[start:stop]
+        part = data[start:stop]
+        yield part, newlines(part)
