@@ -100,6 +100,16 @@ def landmarks(case: Case) -> list[tuple[int, float]]:
     return found
 
 
+def differs(found: float, promised: float) -> bool:
+    """Whether a fitted number is another one than the promised one when both are read, to six digits.
+
+    >>> differs(746.99999, 747.0), differs(747.5, 747.0), differs(1000001.0, 1000000.0)
+    (False, True, True)
+    """
+    whole = found.is_integer() and promised.is_integer()
+    return found != promised and (whole or f"{found:.6g}" != f"{promised:.6g}")
+
+
 def tidy(x: float) -> int | float:
     """A whole number as int, for messages and parameters."""
     return int(x) if float(x).is_integer() else float(x)

@@ -16,7 +16,10 @@ from lrwatch.diagnosis.case import Case, Hypothesis, Rows
 from lrwatch.diagnosis.search import minimise, simple_fraction
 from lrwatch.diagnosis.transforms.base import SEARCH_ROWS, Predict, Transform, following, loss, resumed, tidy
 from lrwatch.schedules.base import FloatArray
-from lrwatch.tolerance import EXACT_DIGITS
+from lrwatch.tolerance import EXACT_DIGITS, rounding
+
+PRINTED_FLOAT32 = 8
+"""Digits from which on a float32 is printed as itself."""
 
 
 def factor(case: Case) -> Iterator[Hypothesis]:
@@ -87,15 +90,18 @@ def _rounded(case: Case, dtype: str) -> Predict:
     """E(t), except where O is a number of the narrow type within four roundings of it: then O itself.
 
     The trainer rounds the base, the factor and their product, so its last bits cannot be predicted. A recursive
-    scheduler rounds at every step: float32 may then be off by that much more, where the record is exact.
+    scheduler rounds at every step: float32 may then be off by that much more, where the record is exact. Where the
+    record is rounded too, O may be any number that a number of the narrow type is stored as.
     """
     grows = dtype == "float32" and case.facts.recursive is not False
 
     def predict(rows: Rows) -> FloatArray:
         expected = case.curve.at(rows.t)
         steps = np.where((rows.digits >= EXACT_DIGITS) & grows, np.maximum(rows.t, 1.0), 1.0)
-        near = np.abs(rows.observed - expected) <= 4.0 * EPS[dtype] * steps * np.abs(expected)
-        return np.where(near & (narrow(rows.observed, dtype) == rows.observed), rows.observed, expected)
+        lost = np.where(rows.digits < PRINTED_FLOAT32, rounding(np.abs(rows.observed), rows.digits), 0.0)
+        near = np.abs(rows.observed - expected) <= 4.0 * EPS[dtype] * steps * np.abs(expected) + lost
+        stored = np.abs(narrow(rows.observed, dtype) - rows.observed) <= lost
+        return np.where(near & stored, rows.observed, expected)
 
     return predict
 

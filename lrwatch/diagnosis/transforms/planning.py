@@ -25,6 +25,7 @@ from lrwatch.diagnosis.transforms.base import (
     SEARCH_ROWS,
     Transform,
     behaviours,
+    differs,
     following,
     loss,
     resumed,
@@ -53,7 +54,7 @@ def horizon(case: Case) -> Iterator[Hypothesis]:
         *_, found = settled(case, lambda end, after=after: _ending(case.curve, end, after), found)  # type: ignore[misc]
         endless = bool(np.all(case.rows.match(_ending(case.curve, grid[-1], after).at(case.rows.t))))
         for end in dict.fromkeys((float(round(found)), found)):
-            if end > last.start and end != planned:
+            if end > last.start and differs(end, planned):
                 extra = {"after": after} if after != last.after else {}
                 extra |= {"bound": "at least"} if endless else {}
                 yield Hypothesis(
@@ -75,7 +76,7 @@ def _share_of_decay(case: Case, planned: float, thin: Rows) -> Iterator[Hypothes
     grid = (last.start + (planned - last.start) * np.geomspace(1.0 / 16.0, 16.0, 129)).tolist()
     found = minimise(lambda end: loss(at(end).at(thin.t), thin), grid)
     for end in dict.fromkeys((float(round(found)), found)):
-        if end > last.start and end != planned:
+        if end > last.start and differs(end, planned):
             params = {"horizon": tidy(end), "planned": tidy(planned), "moves": "every phase after the warm-up"}
             for late in (0.0, 1.0, -1.0):
                 yield Hypothesis(resumed(case, "horizon"), params, following(at(end, late)))
@@ -95,7 +96,7 @@ def _all_stretched(case: Case, planned: float, thin: Rows) -> Iterator[Hypothesi
 
         found = minimise(of, grid)
         for end in dict.fromkeys((float(round(found)), found)):
-            if end > since and end != planned:
+            if end > since and differs(end, planned):
                 params = {"horizon": tidy(end), "planned": tidy(planned), "moves": "every phase after the warm-up"}
                 for late in (0.0, 1.0, -1.0):  # shares are rounded to whole steps, by everybody in another way
                     yield Hypothesis(resumed(case, "horizon"), params, following(at(end, late)))
@@ -179,7 +180,7 @@ def warmup_length(case: Case) -> Iterator[Hypothesis]:
     for keeps in ("end", "length", "horizon")[: 3 if len(case.curve.phases) > 2 else 2]:
         found = minimise(_loss_of_warmup(case.curve, keeps, thin), grid)
         for new in dict.fromkeys((float(round(found)), found)):
-            if new > 0 and new != width:
+            if new > 0 and differs(new, width):
                 ratio = new / width
                 scaled = any(np.isclose(ratio, k) or np.isclose(ratio, 1.0 / k) for k in case.facts.owners().values())
                 yield Hypothesis(

@@ -17,7 +17,7 @@ from lrwatch.contract.model import Phase
 from lrwatch.curve import Curve
 from lrwatch.diagnosis.case import Case, Hypothesis, Rows
 from lrwatch.diagnosis.search import minimise, simple_fraction
-from lrwatch.diagnosis.transforms.base import SEARCH_ROWS, Transform, following, loss, settled, tidy
+from lrwatch.diagnosis.transforms.base import SEARCH_ROWS, Transform, differs, following, loss, settled, tidy
 from lrwatch.diagnosis.transforms.resume import final
 from lrwatch.schedules import families
 
@@ -45,7 +45,7 @@ def floor(case: Case) -> Iterator[Hypothesis]:
     ]
     near_zero = [0.0] if found < 0.01 * peak else []
     for value in dict.fromkeys((*near_zero, *(peak * x for x in simple), *settled(case, ending_at, found))):
-        if not np.isclose(value, promised, rtol=1e-9, atol=0.0):
+        if differs(value, promised):
             yield Hypothesis("floor", {"floor": value, "promised": promised}, following(ending_at(value)))
     to_zero = ending_at(0.0)
     if promised > 0:
@@ -94,7 +94,7 @@ def shape_param(case: Case) -> Iterator[Hypothesis]:
 
         seen = _first_changes(case) if param.kind == "count" else []
         for new in dict.fromkeys((rounded, *seen, *settled(case, changed, found))):
-            if new > 0 and not np.isclose(new, value, rtol=1e-9):
+            if new > 0 and differs(new, float(value)):
                 yield Hypothesis(
                     "shape_param",
                     {"param": param.name, "value": tidy(new), "promised": tidy(float(value))},
