@@ -26,11 +26,12 @@ def rule(one: Record | Alert, values: Values, runbooks: str = RUNBOOKS, grafana:
     """One rule as Prometheus reads it. ``grafana``: whose dashboards alerts lead to, "" for none."""
     if isinstance(one, Record):
         return {"record": one.name, "expr": fill(one.expr, values)}
-    wait = values[one.wait] if one.wait else 0.0
+    wait, hold = (values[name] if name else 0.0 for name in (one.wait, one.hold))
     return {
         "alert": one.name,
         "expr": fill(one.expr, values),
         **({"for": duration(wait)} if wait else {}),
+        **({"keep_firing_for": duration(hold)} if hold else {}),
         "labels": {"severity": one.severity, **one.labels},
         "annotations": {
             "summary": one.summary,

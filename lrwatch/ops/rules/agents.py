@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lrwatch.ops.rules.base import TARGET, Alert, Group, counted
+from lrwatch.ops.rules.base import TARGET, Alert, Group, counted, recent
 
 
 def _of_kind(metric: str, kind: str) -> str:
@@ -10,9 +10,10 @@ def _of_kind(metric: str, kind: str) -> str:
     return f'label_replace(\n  {growth},\n  "kind", "{kind}", "", ""\n)'
 
 
+# Of a scrape that failed Prometheus says 0 samples.
 _SERIES = f"""\
-sum by ({TARGET}) (scrape_samples_post_metric_relabeling)
-/ count by ({TARGET}) (lrwatch_rank_up)
+sum by ({TARGET}) (max_over_time(scrape_samples_post_metric_relabeling[<scrape_gap>]))
+/ count by ({TARGET}) ({recent("lrwatch_rank_up")})
 > <series_per_worker>"""
 
 GROUP = Group(

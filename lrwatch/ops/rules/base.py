@@ -37,7 +37,9 @@ class Alert:
     """An alerting rule.
 
     Attributes:
-        wait: the threshold that is its ``for``. summary: one static sentence. description: a template.
+        wait: the threshold that is its ``for``. hold: the one that is its ``keep_firing_for``: what compares workers
+            as they are at one moment must not be taken back, and sent again, because one of their scrapes failed.
+        summary: one static sentence. description: a template.
         runbook: the page's name, which may hold template variables.
         labels: besides ``severity``.
     """
@@ -48,6 +50,7 @@ class Alert:
     summary: str
     description: str
     wait: str = ""
+    hold: str = ""
     runbook: str = ""
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 

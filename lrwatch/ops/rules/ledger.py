@@ -6,7 +6,7 @@ a few, where ``increase`` would extrapolate and miss series that were born withi
 
 from __future__ import annotations
 
-from lrwatch.ops.rules.base import EXPERIMENT, Alert, AlertSeverity, Group, Record
+from lrwatch.ops.rules.base import EXPERIMENT, Alert, AlertSeverity, Group, Record, recent
 
 RUNS = "experiment_outcome:lrwatch_runs:sum"
 ANOMALOUS = "experiment:lrwatch_runs_anomalous:sum"
@@ -17,11 +17,9 @@ MISSED = '{outcome=~"missed|failed"}'
 _FLEET = "cluster, namespace, environment"
 
 
-
-
 def _grown(recorded: str, window: str, by: str) -> str:
-    """How much a recorded total grew; a day's gap at the far end of the window does no harm."""
-    now = f"sum by ({by}) ({recorded})"
+    """How much a recorded total grew; a scrape that failed, or a day's gap at the far end, does no harm."""
+    now = f"sum by ({by}) ({recent(recorded)})"
     then = f"sum by ({by}) (last_over_time({recorded}[1d] offset {window}))"
     return f"{now}\n- ({then}\n   or 0 * {now})"
 
@@ -64,6 +62,7 @@ and experiment:lrwatch_runs_judged:{speed}_long >= <burn_{speed}_sample>
     )
 
 
+_STREAK = f"max by ({EXPERIMENT}) ({recent('lrwatch_runs_over_budget_streak')})"
 _RECENT = "and experiment:lrwatch_runs:recent > 0"
 
 _ANOMALOUS = f"""\
@@ -119,7 +118,7 @@ GROUP = Group(
         Alert(
             "LrwatchCostOverBudget",
             "warning",
-            f"max by ({EXPERIMENT}) (lrwatch_runs_over_budget_streak) >= 1\n{_RECENT}",
+            f"{_STREAK} >= 1\n{_RECENT}",
             "The newest run of an experiment cost more than its budget.",
             "Experiment {{ $labels.experiment }}: the newest {{ $value }} finished run(s) went over the budget of the "
             "contract.",
@@ -128,7 +127,7 @@ GROUP = Group(
         Alert(
             "LrwatchCostOverBudgetStreak",
             "critical",
-            f"max by ({EXPERIMENT}) (lrwatch_runs_over_budget_streak) >= <budget_streak>\n{_RECENT}",
+            f"{_STREAK} >= <budget_streak>\n{_RECENT}",
             "Several runs of an experiment in a row cost more than their budget.",
             "Experiment {{ $labels.experiment }}: the newest {{ $value }} finished runs in a row went over the budget "
             "of the contract.",

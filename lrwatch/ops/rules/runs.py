@@ -37,8 +37,9 @@ time() - max by ({RUN}) ({_LAST_STEP})
 > (
   max by ({RUN}) ({recent("lrwatch_step_deadline_seconds")})
   or
-  clamp_min(<stall_factor> * max by ({RUN}) (lrwatch_step_seconds_sum / (lrwatch_step_seconds_count > 0)), \
-<stall_deadline>)
+  clamp_min(<stall_factor> * max by ({RUN}) (
+    {recent("lrwatch_step_seconds_sum")} / ({recent("lrwatch_step_seconds_count")} > 0)
+  ), <stall_deadline>)
   or
   0 * max by ({RUN}) ({_LAST_STEP}) + <stall_first>
 )

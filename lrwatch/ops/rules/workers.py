@@ -3,7 +3,7 @@ were frozen at the same step, never as they happen to be scraped."""
 
 from __future__ import annotations
 
-from lrwatch.ops.rules.base import RUN, Alert, Group, Record, counted
+from lrwatch.ops.rules.base import ACTIVE, RUN, Alert, Group, Record, counted, recent
 from lrwatch.ops.rules.runs import ACTIVE_RUN
 
 WORKERS = "run:lrwatch_rank_up:count"
@@ -11,10 +11,15 @@ SPREAD = "run_every:lrwatch_sync_learning_rate:spread"
 APPROVED = "lrwatch:contract_approved:info"
 PRODUCTION = "production"
 
+_STATE = recent(f'lrwatch_run_state{{state=~"{ACTIVE}"}}')
+# Only rank 0 says that the run goes on: while its scrape fails, what it said last counts.
 _DOWN = f"""\
 {WORKERS} < max_over_time({WORKERS}[<worker_window>])
 and {WORKERS} < max by ({RUN}) (lrwatch_world_size)
-and {ACTIVE_RUN} == 1"""
+and (
+  {ACTIVE_RUN} == 1
+  or max by ({RUN}) ({_STATE} and on (job, instance) (up == 0)) == 1
+)"""
 
 _SPREAD = f"""\
 (
@@ -27,9 +32,10 @@ and (
   == min by ({RUN}, every) (lrwatch_sync_step)
 )"""
 
+_HELD = recent(f'lrwatch_contract_info{{environment="{PRODUCTION}"}}')
 _UNAPPROVED = f"""\
 (
-  max by ({RUN}, sha256) (lrwatch_contract_info{{environment="{PRODUCTION}"}})
+  max by ({RUN}, sha256) ({_HELD})
   unless on (sha256) {APPROVED}
 )
 and on () count({APPROVED}) > 0"""
@@ -64,6 +70,7 @@ GROUP = Group(
             "Two processes claim to be the same worker of the same run.",
             "Run {{ $labels.run_id }}: {{ $value }} rank(s) are served by more than one process.",
             wait="duplicate_for",
+            hold="scrape_gap",
         ),
         Alert(
             "LrwatchGpuOutOfMemory",
@@ -94,6 +101,7 @@ GROUP = Group(
             '{{ range sortByLabel "sha256" . }} {{ slice .Labels.sha256 0 12 }} on {{ .Value }} worker(s);{{ end }}'
             "{{ end }} see the runbook for who holds which.",
             wait="mismatch_for",
+            hold="scrape_gap",
         ),
         Alert(
             "LrwatchContractUnapproved",
