@@ -117,14 +117,15 @@ class Comparison:
 
     def _run(self, mine: Start) -> None:
         until = time.monotonic() + PATIENCE
-        while not self._stop.is_set() and time.monotonic() < until:
+        while True:  # once at least, however soon the watch ends
             try:
                 store = connected(self._where, ANSWER)
                 said = store.compare_set(self._key, "", json.dumps(asdict(mine)))
                 self._answer = difference(mine, Start(**json.loads(said)))
                 return
             except Exception:  # not up yet, or no store at all; nobody depends on it
-                self._stop.wait(1.0)
+                if self._stop.wait(1.0) or time.monotonic() >= until:
+                    return
 
 
 def connected(where: tuple[str, int], timeout: float) -> Any:

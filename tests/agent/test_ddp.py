@@ -62,7 +62,7 @@ def test_workers_of_one_job(tmp_path: Path) -> None:
     script.write_text(SCRIPT)
     env = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(script), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=env)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=env)
     assert done.returncode == 0, done.stderr
     every_worker_records_and_judges_itself(tmp_path / "all", done.stderr.splitlines())
     a_watch_on_rank_0_alone_keeps_nobody_waiting(tmp_path / "first")

@@ -56,7 +56,7 @@ def running(tmp_path: Path) -> Iterator[Exporter]:
 
 def scrape(url: str | None) -> str:
     assert url is not None
-    with urllib.request.urlopen(url, timeout=5) as response:
+    with urllib.request.urlopen(url, timeout=60) as response:
         return str(response.read().decode())
 
 
@@ -93,7 +93,7 @@ def test_a_real_scrape_has_run_and_rank_on_every_sample(running: Exporter) -> No
 def test_openmetrics_is_served_to_who_asks_for_it(running: Exporter) -> None:
     accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
     request = urllib.request.Request(str(running.url), headers=accept)
-    with urllib.request.urlopen(request, timeout=5) as response:
+    with urllib.request.urlopen(request, timeout=60) as response:
         text = response.read().decode()
     assert text.endswith("# EOF\n")
     assert '# TYPE lrwatch_contract info\n' in text
@@ -213,7 +213,7 @@ def ask(url: str | None, folder: Path, who: str | None = None) -> str:
     context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
     if who is not None:
         context.load_cert_chain(folder / f"{who}.pem", folder / f"{who}.key")
-    with urllib.request.urlopen(str(url), timeout=5, context=context) as response:
+    with urllib.request.urlopen(str(url), timeout=60, context=context) as response:
         return str(response.read().decode())
 
 

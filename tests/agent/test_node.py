@@ -214,7 +214,7 @@ def listening(node: Node) -> Iterator[str]:
 
 
 def scrape(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=30) as response:
+    with urllib.request.urlopen(url, timeout=60) as response:
         assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
         return str(response.read().decode())
 
@@ -290,7 +290,7 @@ def test_a_watch_publishes_and_the_command_serves_it(tmp_path: Path, monkeypatch
         watch.close()
         assert parse((tmp_path / "snapshots" / "rank00000.prom").read_text()).ended
         serving.terminate()
-        assert serving.wait(30) == 0
+        assert serving.wait(100) == 0
     assert not target.exists()
     final = samples(Node(tmp_path).text())
     assert (final["lrwatch_step", "0"], final["lrwatch_rank_up", "0"]) == (39.0, 0.0)

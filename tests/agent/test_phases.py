@@ -74,7 +74,7 @@ def state(meters: Meters) -> str:
 
 def test_a_loop_that_validates(tmp_path: Path, training: Training) -> None:
     def shown() -> str:
-        text = urllib.request.urlopen(str(watch.url), timeout=5).read().decode()
+        text = urllib.request.urlopen(str(watch.url), timeout=60).read().decode()
         return next(x for x in text.splitlines() if x.startswith("lrwatch_run_state") and x.endswith(" 1.0"))
 
     with lrwatch.watch(training.optimizer, COSINE, run_dir=tmp_path) as watch:

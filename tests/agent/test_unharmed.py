@@ -76,7 +76,7 @@ def scrapers(url: str, count: int) -> Iterator[list[int]]:
     def ask(i: int) -> None:
         while not stop.is_set():
             with contextlib.suppress(OSError):
-                urllib.request.urlopen(url, timeout=5).read()
+                urllib.request.urlopen(url, timeout=60).read()
                 answered[i] += 1
             stop.wait(0.05)
 
@@ -161,7 +161,7 @@ def test_two_jobs_on_one_machine(tmp_path: Path) -> None:
         lrwatch.watch(two.optimizer, COSINE, run_dir=tmp_path / "two", port=first.port) as second,
     ):
         for watch, run_id in ((first, "one"), (second, "two")):
-            text = urllib.request.urlopen(str(watch.url), timeout=5).read().decode()
+            text = urllib.request.urlopen(str(watch.url), timeout=60).read().decode()
             assert f'lrwatch_rank_up{{rank="0",run_id="{run_id}"}} 1.0' in text
         assert second.port not in (None, first.port)
 
@@ -205,7 +205,7 @@ def test_an_elastic_restart_takes_the_same_port_and_a_start_that_died_before_its
 
 def answers(url: str) -> bool:
     try:
-        return bool(urllib.request.urlopen(url, timeout=5).read())
+        return bool(urllib.request.urlopen(url, timeout=60).read())
     except OSError:
         time.sleep(0.05)
         return False

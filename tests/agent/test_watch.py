@@ -48,11 +48,10 @@ def summary(run_dir: Path, name: str = "summary.json") -> dict[str, Any]:
 
 
 def wait_for(condition: Callable[[], object]) -> None:
-    for _ in range(200):
-        if condition():
-            return
+    deadline = time.monotonic() + 100
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen within 100 s"
         time.sleep(0.05)
-    raise AssertionError("it did not happen within 10 s")
 
 
 def test_a_healthy_run(tmp_path: Path, training: Training, capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,7 +137,7 @@ def test_the_metrics_are_served_while_it_runs(tmp_path: Path, training: Training
 
         def scrape() -> dict[str, float]:
             assert watch.url is not None
-            text = urllib.request.urlopen(watch.url, timeout=5).read().decode()
+            text = urllib.request.urlopen(watch.url, timeout=60).read().decode()
             samples = [s for family in text_string_to_metric_families(text) for s in family.samples]
             assert {(s.labels["run_id"], s.labels["rank"]) for s in samples} == {("r7", "0")}
             return {s.name: s.value for s in samples}

@@ -88,7 +88,7 @@ def run(command: str, where: Path, shim: Path, monkeypatch: pytest.MonkeyPatch) 
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
-            timeout=60,
+            timeout=200,
         )
         out, err, code = done.stdout, done.stderr, done.returncode
     lines = out.splitlines() + ["2> " + line for line in err.splitlines()]

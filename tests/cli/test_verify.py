@@ -111,7 +111,7 @@ def test_ctrl_c_is_130_one_line_and_no_output(there: Path) -> None:
     child.stdin.write(TRACE + "4,0.5\n" * 50_000)  # more than a pipe holds: when it is through, it is being read
     child.stdin.flush()
     child.send_signal(signal.SIGINT)
-    assert child.wait(60) == 130
+    assert child.wait(100) == 130
     assert child.stderr and child.stdout
     assert (child.stdout.read(), child.stderr.read().strip()) == ("", "lrwatch: interrupted")
     child.stdin.close()

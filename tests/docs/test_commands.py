@@ -52,7 +52,7 @@ def test_the_commands_of_a_page_run(page: Path, room: Path, lrwatch_on_path: dic
         if "runs/a" in command:
             command = command.replace("runs/a", "runs/a/metrics.csv")
         done = subprocess.run(
-            ["bash", "-c", command], cwd=room, env=lrwatch_on_path, capture_output=True, text=True, timeout=120
+            ["bash", "-c", command], cwd=room, env=lrwatch_on_path, capture_output=True, text=True, timeout=200
         )
         assert done.returncode == 0, f"{page.name}: $ {command}\n{done.stdout}{done.stderr}"
 
@@ -75,5 +75,5 @@ def test_the_contracts_of_a_page_are_contracts(page: Path) -> None:
 def test_the_commands_of_the_readme_exist(lrwatch_on_path: dict[str, str]) -> None:
     for command in commands(ROOT / "README.md"):
         words = command.split("#")[0].split()
-        done = subprocess.run([*words[:2], "--help"], env=lrwatch_on_path, capture_output=True, text=True, timeout=60)
+        done = subprocess.run([*words[:2], "--help"], env=lrwatch_on_path, capture_output=True, text=True, timeout=200)
         assert done.returncode == 0, command

@@ -66,7 +66,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, tool: Callable[[str], str])
     )
     for name in ("a.om", "b.om"):
         command = [tool("promtool"), "tsdb", "create-blocks-from", "openmetrics", str(home / name), str(home / "data")]
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        subprocess.run(command, check=True, capture_output=True, timeout=200)
     (home / "prometheus.yml").write_text("global: {}\n")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -77,21 +77,23 @@ def server(tmp_path_factory: pytest.TempPathFactory, tool: Callable[[str], str])
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        for _ in range(300):
+        deadline = time.monotonic() + 100
+        while True:
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=5).close()
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=60).close()
                 break
             except OSError:
+                assert process.poll() is None and time.monotonic() < deadline, "it is not ready"
                 time.sleep(0.1)
         yield f"127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(100)
 
 
 def query(server: str, expression: str, at: float) -> list[dict[str, Any]]:
     text = urllib.parse.urlencode({"query": expression, "time": at})
-    with urllib.request.urlopen(f"http://{server}/api/v1/query?{text}", timeout=30) as answer:
+    with urllib.request.urlopen(f"http://{server}/api/v1/query?{text}", timeout=60) as answer:
         return list(json.load(answer)["data"]["result"])
 
 

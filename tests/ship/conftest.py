@@ -32,7 +32,7 @@ class Prometheus:
 
 def free(log: Path, process: subprocess.Popen[bytes]) -> str:
     """The address that the server has found."""
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 100
     while time.monotonic() < deadline:
         for line in log.read_text().splitlines():
             if 'msg="Listening on"' in line:
@@ -59,7 +59,7 @@ def prometheus(tool: Callable[[str], str], tmp_path: Path) -> Iterator[Callable[
         with log.open("wb") as out:
             started.append(subprocess.Popen(command, stdout=out, stderr=out))
         server = Prometheus(free(log, started[-1]))
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 100
         while True:
             try:
                 urllib.request.urlopen(f"{server.url}/-/ready").close()
@@ -71,7 +71,7 @@ def prometheus(tool: Callable[[str], str], tmp_path: Path) -> Iterator[Callable[
     yield start
     for process in started:
         process.terminate()
-        process.wait(20)
+        process.wait(100)
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ def start(*arguments: str, **given: Any) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-m", "lrwatch", "tail", *arguments], env=environment, **given)
 
 
-def until(what: Any, seconds: float = 40.0) -> Any:
+def until(what: Any, seconds: float = 100.0) -> Any:
     """Ask until the answer is true, and return it."""
     deadline = time.monotonic() + seconds
     while not (answer := what()):

@@ -24,7 +24,7 @@ from tests.ops.workers import Worker
 
 def run(*words: str) -> int:
     with pytest.raises(SystemExit) as left:
-        main(["top", *words])
+        main(["top", *words, "--timeout", "60"])
     return int(str(left.value.code))
 
 
@@ -66,13 +66,13 @@ def test_a_run_that_goes_on(workers: list[Worker], tmp_path: Path, capsys: pytes
     lines = [line.rstrip() for line in out.splitlines()]
     assert re.fullmatch(r"gpt-7  gpt  \d\d:\d\d:\d\d", lines[0])
     assert lines[1] == "running"
-    assert re.fullmatch(r"step 12,345 · last step 3\d s ago · attempt 2 · 2 of 2 workers answer", lines[2])
+    assert re.fullmatch(r"step 12,345 · last step [3-9]\d s ago · attempt 2 · 2 of 2 workers answer", lines[2])
     assert "head   2.0000e-03  2.0000e-03  as promised" in lines
     assert "loss           1.25" in lines
     assert "gradient norm  nan" in lines
     assert "val_loss       1.5" in lines
     at = lines.index("rank    step   drift  last step")
-    assert re.fullmatch(r"   1  12,345  75\.00%   3\d s ago  LR101", lines[at + 1]), "the worst first"
+    assert re.fullmatch(r"   1  12,345  75\.00%   [3-9]\d s ago  LR101", lines[at + 1]), "the worst first"
     assert "error   LR101 since step 12,000, rank 1, cause factor" in lines
     assert max(map(len, out.splitlines())) <= 80
 
@@ -87,7 +87,7 @@ def test_a_factor_is_named_where_the_engine_calls_it_drift(workers: list[Worker]
     """A rate kept in few bits differs a little, too: red is only what the check says."""
     for worker in workers:
         worker.samples['lrwatch_learning_rate_expected{group="head"}'] = 1e-3
-    picture = sources.source(str(workers[0].target.parents[1])).look()
+    picture = sources.source(str(workers[0].target.parents[1]), 60.0).look()
     shown = str(view.render(picture, ()))
     assert shown
     text = rendered(picture)
@@ -104,7 +104,7 @@ def rendered(now: sources.Picture, *before: sources.Picture, plain: bool = False
 
 
 def test_a_worker_that_dies(workers: list[Worker], tmp_path: Path) -> None:
-    source = sources.source(str(tmp_path / "gpt-7"), 0.5)
+    source = sources.source(str(tmp_path / "gpt-7"), 60.0)
     before = source.look()
     workers[1].kill()
     one_less = source.look()
@@ -158,8 +158,8 @@ def test_pace_is_of_one_process_only() -> None:
 
 def test_ascii_where_the_terminal_has_no_more(workers: list[Worker], tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "lrwatch", "top", str(tmp_path / "gpt-7"), "--once"], capture_output=True,
-        env={**os.environ, "PYTHONIOENCODING": "ascii"}, check=True,
+        [sys.executable, "-m", "lrwatch", "top", str(tmp_path / "gpt-7"), "--once", "--timeout", "60"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, check=True,
     )  # fmt: skip
     assert b"learning rate ------" in done.stdout
     assert b"\\u2500" not in done.stdout
@@ -205,7 +205,7 @@ def test_what_is_no_agent_is_told_apart(workers: list[Worker]) -> None:
     workers[0].samples.clear()
     (target,) = json.loads(workers[0].target.read_text())
     with pytest.raises(LrwatchError, match=r"shows no worker of lrwatch; .*, not that of Prometheus"):
-        sources.source(target["targets"][0]).look()
+        sources.source(target["targets"][0], 60.0).look()
 
 
 def test_live_until_q(workers: list[Worker], tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_live_until_q(workers: list[Worker], tmp_path: Path) -> None:
 
     def until(what: bytes) -> None:
         nonlocal seen
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 100
         while what not in seen:
             assert time.monotonic() < deadline, seen[-2000:]
             if select.select([ours], [], [], 0.2)[0]:
@@ -231,7 +231,7 @@ def test_live_until_q(workers: list[Worker], tmp_path: Path) -> None:
         until(b"no worker answers for")
         os.write(ours, b"q")
         until(b"\x1b[?1049l")
-        assert process.wait(20) == 0
+        assert process.wait(100) == 0
     finally:
         process.kill()
         process.wait()

@@ -242,7 +242,7 @@ def test_cuda_that_is_not_there(train: Train) -> None:
 def lrwatch(*words: object, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHONPATH": str(ROOT), **environ}
     command = [sys.executable, "-m", "lrwatch", *map(str, words)]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=200)
 
 
 def test_the_command_exits_2_on_bad_input(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_sigterm_to_the_command_stops_all_workers_with_a_checkpoint(
         while process.poll() is None and not (trace.exists() and '"update":4' in trace.read_text()):
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=200)
     assert process.returncode == 143, err
     assert "train: stopped by SIGTERM; checkpoint " in err
     done = len(run("parts").rows(1))
@@ -109,7 +109,7 @@ def test_sigterm_to_the_command_stops_all_workers_with_a_checkpoint(
 
 def test_torchrun(run: Runs, contract: Callable[..., Path], whole: Any) -> None:
     words = command("--contract", contract(), "--run-dir", run().path, "--steps", 4, "--quiet", launcher=TORCHRUN)
-    done = subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=100)
+    done = subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     for rank in range(2):
         assert run().rows(rank) == whole.rows(rank)[:4]
