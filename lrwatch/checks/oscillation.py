@@ -4,8 +4,10 @@ What it checks
     For each of the last 8 cycles of about the same length (8 rows or more): how far the loss of the first half is above
     that of the last quarter, and where the cycle ends. Restarts are too frequent when these swings are all of one
     kind, on average more than a fifth of all progress so far and more than the noise of a row, while the cycles' ends
-    got no better from the first four to the last four. Validations, two or more in each cycle, are judged the same
-    way. A healthy restart costs some loss, too, but its cycle ends lower than the one before.
+    got no better from the first four to the last four. It is over when they certainly did (3 standard errors), or the
+    swings are half of that. Validations, two or more in each cycle, are judged the same way; what was gained before
+    the first of them counts as progress, by the share of the training loss's own that was over by then. A healthy
+    restart costs some loss, too, but its cycle ends lower than the one before.
 
 Why it matters
     Every restart throws away what the last cycle gained: the run pays for the same progress again and again.
@@ -26,7 +28,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lrwatch.checks._series import LEVEL, SLOWLY, Follow, Levels, Restarts, Rows, middle
+from lrwatch.checks._series import CELL, LEVEL, SLOWLY, Follow, Levels, Restarts, Rows, middle
 from lrwatch.checks._validations import VALUE, Validations
 from lrwatch.checks.base import Batch, Check, Context
 from lrwatch.findings import Finding, Severity
@@ -47,6 +49,10 @@ ONE_KIND = 2.5
 """Mean of the swings over their standard deviation: with 8 of noise alone, 1 in 10⁴ reaches it."""
 GAINED = 0.1
 """Share of a swing by which the later ends must be lower to count as gain."""
+ERRORS = 3.0
+"""Standard errors by which they must be lower still for an oscillation to be over: noise does not end it …"""
+OVER = 0.5
+"""… nor do swings that fall short, before they are half of what opened it."""
 
 # rows of ``Cycles.known``
 BEGIN, LENGTH, UP, END = range(4)
@@ -57,13 +63,15 @@ class Cycles:
     """The last cycles of one series.
 
     Attributes:
-        known: float64[4, n ≤ 8]: first step, length in steps, swing, end. start: where the run began.
-        noise: of single values. best: the lowest end. first, last: steps of the finding; first < 0 without one.
+        known: float64[4, n ≤ 8]: first step, length in steps, swing, end. start: where the series began; before: share
+            of the run's progress that was over by then. noise: of single values. best: the lowest end.
+        first, last: steps of the finding; first < 0 without one.
         active: the newest cycle belongs to it. swing, length: of the newest finding, means.
     """
 
     known: FloatArray = field(default_factory=lambda: np.empty((4, 0)))
     start: float = np.nan
+    before: float = 0.0
     noise: float = 0.0
     best: float = np.inf
     first: int = -1
@@ -84,15 +92,21 @@ class Cycles:
             self.last = end - 1
             self.swing, self.length = float(self.known[UP].mean()), float(self.known[LENGTH].mean())
 
+    def progress(self) -> float:
+        """Since the run began, infinite where all of it was made before the series began."""
+        left = 1.0 - self.before
+        return (self.start - self.best) / left if left > 0 else np.inf
+
     def _wasted(self) -> bool:
         swings, ends, lengths = self.known[UP], self.known[END], self.known[LENGTH]
-        if lengths.max() > ALIKE * lengths.min() or swings.min() <= 0:
+        if lengths.max() > ALIKE * lengths.min() or (swings.min() <= 0 and not self.active):
             return False
-        swing = float(swings.mean())
-        if swing < ONE_KIND * swings.std(ddof=1) or swing < max(SWING * (self.start - self.best), self.noise):
+        swing, least = float(swings.mean()), OVER if self.active else 1.0
+        if swing < least * ONE_KIND * swings.std(ddof=1) or swing < least * max(SWING * self.progress(), self.noise):
             return False
-        half = CYCLES // 2
-        return bool(ends[:half].mean() - ends[half:].mean() < GAINED * swing)
+        early, late = ends[: CYCLES // 2], ends[CYCLES // 2 :]
+        error = float(np.hypot(early.std(ddof=1), late.std(ddof=1))) / np.sqrt(CYCLES // 2) if self.active else 0.0
+        return bool(early.mean() - late.mean() < GAINED * swing + ERRORS * error)
 
 
 class Oscillation(Check):
@@ -114,6 +128,9 @@ class Oscillation(Check):
         self.validations = Validations()
         self.validated = Cycles()
         self.values: list[float] = []
+        self.newest = np.empty(0)
+        """The last losses; ``then``: their level at the first validation."""
+        self.then = np.nan
 
     def update(self, batch: Batch) -> None:
         self.validations.row(batch)
@@ -127,6 +144,7 @@ class Oscillation(Check):
     def _rows(self, rows: Rows) -> None:
         if self.cycles.start != self.cycles.start:
             self.cycles.start = float(rows.values[0])
+        self.newest = np.concatenate([self.newest, rows.values[-CELL:]])[-CELL:]
         starts = self.restarts.feed(rows)
         for i, (begin, end) in enumerate(zip([0, *starts], [*starts, len(rows.values)], strict=True)):
             if i:
@@ -150,13 +168,23 @@ class Oscillation(Check):
             self.cycles.noise = middle(np.abs(np.diff(self.rows[1]))) / 0.954
             self.cycles.add(self.begin, step, values)
         if self.begin >= 0 and len(self.values) >= 2:
+            self.validated.before = self._before()
             self.validated.add(self.begin, step, np.array(self.values))
         self.begin, self.rows, self.levels, self.values = step, self.rows[:, :0], None, []
+
+    def _before(self) -> float:
+        """The share of the training loss's progress that was over at the first validation, 0 where it made none."""
+        gained = self.cycles.start - self.cycles.best
+        if not gained > self.cycles.noise or self.then != self.then:
+            return 0.0
+        return min(max((self.cycles.start - self.then) / gained, 0.0), 1.0)
 
     def event(self, event: Event) -> None:
         value = self.validations.take(event, self.context.contract)
         if value is not None:  # restarts before it must be known
             self.finish()
+            if self.validations.count == 1:
+                self.then = middle(self.newest) if len(self.newest) else np.nan
         if value is not None and self.begin >= 0:
             self.values = [*self.values, value]
             if len(self.values) > WHOLE:

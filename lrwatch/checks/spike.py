@@ -3,8 +3,8 @@
 What it checks
     Every row of the training loss against the median and the spread of the 64 rows before its block of 8. How far a row
     may stray is learned from the run itself: a single row must be 40 spreads up and well beyond the largest stray so
-    far, the more so the heavier their tail is; two rows of three 20 spreads and twice the largest; half of a block 10
-    spreads and 3 times what blocks wandered. The rise must also matter: a tenth of the loss, or a twentieth of the
+    far, 2.5 to 25 times, the more so the heavier their tail is; two rows of three 20 spreads and twice the largest;
+    half of a block 10 spreads and 3 times what blocks wandered. The rise must also matter: a tenth of the loss, or a twentieth of the
     progress so far. Excepted: the first 200 rows, from which all this is learned (256 for blocks); rows whose learning
     rate was just raised, see ``explosion-at-restart``; and what follows a rollback.
 
@@ -54,7 +54,9 @@ BLOCK_EARLY = 32
 BEYOND, PAIR_BEYOND = 2.5, 2.0
 """A single row must be beyond so many times the largest stray so far, one of a pair beyond twice …"""
 TAIL = 6
-"""… and beyond (largest / 8th largest)⁶ times: 5 for Gaussian noise, 60 for the heaviest tails that have a variance."""
+"""… and beyond (largest / 8th largest)⁶ times: 5 for Gaussian noise, 60 for the heaviest that have a variance …"""
+FARTHEST = 25.0
+"""… but never more than so many times: a tail that falls with the third power reaches it at one in 15,000 records."""
 STRAYS = 8
 MATTERS = 0.1
 """Share of the loss that a rise must be to be worth a line …"""
@@ -79,6 +81,21 @@ class Open:
     blocks: int = 0
 
 
+@dataclass
+class Edge:
+    """The last two rows of a block that is no spike itself: with the first rows of the next one they may be.
+
+    Attributes:
+        block: its number. steps: of the rows, float64[2]; far: which of them stray as far as one of a pair, bool[2].
+        top: the largest strays before it.
+    """
+
+    block: int
+    steps: FloatArray
+    far: NDArray[np.bool_]
+    top: FloatArray
+
+
 class Spike(Check):
     slug = "spike"
     code = "LR302"
@@ -101,6 +118,7 @@ class Spike(Check):
         """The largest stray of a block's median so far."""
         self.start = np.nan
         self.open: Open | None = None
+        self.edge: Edge | None = None
         self.worst = (0, 0.0, 0.0)
         """Step, baseline and value of the highest rise above its baseline."""
         self.first = self.last = -1
@@ -116,7 +134,7 @@ class Spike(Check):
 
     def _take(self, rows: Rows) -> None:
         if rows.segment != self.segment and rows.steps[0] < series.ROLLED_BACK * self.newest:
-            self.waiting, self.blocks, self.open = self.waiting[:, :0], self.blocks[:, :0], None
+            self.waiting, self.blocks, self.open, self.edge = self.waiting[:, :0], self.blocks[:, :0], None, None
         self.segment, self.newest = rows.segment, float(rows.steps[-1])
         self.waiting = np.concatenate([self.waiting, rows.table], axis=1) if self.waiting.shape[1] else rows.table
         whole = self.waiting.shape[1] // CELL * CELL
@@ -167,10 +185,20 @@ class Spike(Check):
                 return
             rise = rows[1, i] - base[i]
             stray = rise / spread[i] if spread[i] > 0 else np.zeros(CELL)
-            odd = self._odd(stray, self.learned + i) & (rise > matters[i])
+            beyond = stray > self._pair()
+            odd = self._odd(stray, beyond, self.learned + i) & (rise > matters[i])
+            first = rows[0, i, np.argmax(odd)]
+            if not odd.any() and (edge := self.edge) is not None and edge.block == self.learned + i - 1:
+                odd[:2] = self._across(edge, stray, rise > matters[i])
+                first = edge.steps[np.argmax(edge.far)]
+                self.top = edge.top if odd.any() else self.top
+            self.edge = None
             if odd.any():
-                self._begin(rows[:, i], float(base[i]), float(spread[i]), odd)
+                self._begin(rows[:, i], int(first), float(base[i]), float(spread[i]), odd)
             else:
+                beyond &= rise > matters[i]
+                if beyond[-2:].any() and self.learned + i >= EARLY:
+                    self.edge = Edge(self.learned + i, rows[0, i, -2:].copy(), beyond[-2:], self.top)
                 self.top = np.sort(np.concatenate([self.top, stray]))[-STRAYS:]
             i += 1
 
@@ -178,26 +206,34 @@ class Spike(Check):
         """What strays less far than this has nothing to teach."""
         return float(self.top[0]) if len(self.top) else -np.inf
 
-    def _odd(self, stray: FloatArray, learned: int) -> NDArray[np.bool_]:
-        """bool[8]: rows of a block that stray farther than this run's rows do."""
+    def _pair(self) -> float:
+        """What each of two rows close together must stray farther than."""
+        return max(PAIR, PAIR_BEYOND * float(self.top[-1])) if len(self.top) else np.inf
+
+    def _odd(self, stray: FloatArray, far: NDArray[np.bool_], learned: int) -> NDArray[np.bool_]:
+        """bool[8]: rows of a block that stray farther than this run's rows do; ``far``: as far as one of a pair."""
         if learned < EARLY:
             return np.zeros(CELL, dtype=bool)
         largest, eighth = float(self.top[-1]), max(float(self.top[0]), 1e-3)
-        single = stray > max(SINGLE, largest * max(BEYOND, (largest / eighth) ** TAIL))
-        two = stray > max(PAIR, PAIR_BEYOND * largest)
-        near = np.convolve(two, np.ones(5), "same") >= 2  # another one within two rows
+        single = stray > max(SINGLE, largest * max(BEYOND, min((largest / eighth) ** TAIL, FARTHEST)))
+        near = np.convolve(far, np.ones(5), "same") >= 2  # another one within two rows
         if learned >= BLOCK_EARLY and np.sort(stray)[CELL // 2] > max(BLOCK, BLOCK_BEYOND * self.top_block):
             return stray > BLOCK
-        return single | two & near
+        return single | far & near
 
-    def _begin(self, rows: FloatArray, base: float, spread: float, odd: NDArray[np.bool_]) -> None:
+    def _across(self, edge: Edge, stray: FloatArray, matters: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """bool[2]: which of the first two rows of a block make a pair with one of the two rows before it."""
+        far = (stray[:2] > max(PAIR, PAIR_BEYOND * float(edge.top[-1]))) & matters[:2]
+        return far & np.array([edge.far.any(), edge.far[1]])
+
+    def _begin(self, rows: FloatArray, first: int, base: float, spread: float, odd: NDArray[np.bool_]) -> None:
         at = np.flatnonzero(odd)
         high = int(np.argmax(rows[1]))
         rise = float(rows[1, high]) - base
         self.open = Open(base + max(BACK * rise, BACK_SPREADS * spread))
         self.count += 1
         if self.first < 0:
-            self.first = int(rows[0, at[0]])
+            self.first = first
         self.last = int(rows[0, at[-1]])
         if rise > self.worst[2] - self.worst[1]:
             self.worst = (int(rows[0, high]), base, float(rows[1, high]))
