@@ -105,13 +105,14 @@ class Reading:
             return None
         where, k, mark = self._where(self.table), len(self.table.header), self.delimiter.encode()
         if _fast.USED and k > 1:
-            exact = {c for c in where if self.rows.exact(c)}
-            read = _fast.table(data, k, mark, where, exact)
-            if read is not None:
-                for column, texts in read.texts.items():
-                    self.rows.measure(column, texts)
-                if (made := read.columns(self.rows)) is not None:
-                    return list(self.rows.split(*made, np.arange(line, line + read.rows)))
+            if b"\r" in data:
+                data = data.replace(b"\r\n", b"\n")
+            read = _fast.table(data, k, mark, where)
+            if read is not None and (made := read.columns(self.rows)) is not None:
+                for column in made[0]:
+                    if not self.rows.exact(column):
+                        self.rows.measure(column, _fast.cells(data, k, mark, where[column]))
+                return list(self.rows.split(*made, np.arange(line, line + read.rows)))
         cells = _columns(data, k, mark, where)
         if cells is None:
             return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,12 +18,15 @@ import numpy as np
 from lrwatch.readers._rows import WHOLE, Rows, whole
 from lrwatch.readers.base import count, newlines
 from lrwatch.trace.model import Array
+from lrwatch.trace.precision import LONGEST
 
 USED: Final = importlib.util.find_spec("polars") is not None and os.environ.get("LRWATCH_FAST") != "0"
 """Whether polars is there; LRWATCH_FAST=0 does without it."""
 
 _LIMIT: Final = 1 << 53
 _PIECE: Final = 1 << 17
+_GAP: Final = 2
+"""Blanks between a key and its value."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,11 @@ class Read:
 
     Attributes:
         rows: how many. values: column → float64[n] (int64[n] for ``update``). absent: column → bool[n], where some are.
-        texts: column → its texts, for those whose precision is not known yet.
     """
 
     rows: int
     values: Mapping[str, Array]
     absent: Mapping[str, Array]
-    texts: Mapping[str, list[str]]
 
     def columns(self, rows: Rows) -> tuple[dict[str, Array], dict[str, Array]] | None:
         """Columns and what is missing as ``Rows.split`` takes them; None when a row is wrong."""
@@ -61,20 +62,16 @@ def _count(values: Array, least: int) -> bool:
     return bool(values.min() >= least and values.max() < _LIMIT)
 
 
-def table(data: bytes, k: int, mark: bytes, where: Mapping[str, int], exact: Collection[str]) -> Read | None:
-    """Lines of k cells. where: column → number of its cell; exact: columns whose texts are not needed."""
+def table(data: bytes, k: int, mark: bytes, where: Mapping[str, int]) -> Read | None:
+    """Lines of k cells, ended by line feeds alone. where: column → number of its cell."""
     import polars as pl
 
-    if b"\r" in data:
-        data = data.replace(b"\r\n", b"\n")
     n = newlines(data)
     if b"\r" in data or count(data, mark) != (k - 1) * n or not _decodes(data):
         return None
     names = {f"column_{i + 1}": c for c, i in where.items()}
-    kinds: dict[str, Any] = {f"column_{i + 1}": pl.String for i in range(k)}
-    for name, column in names.items():
-        if column in exact:
-            kinds[name] = pl.Int64 if column in ("update", "rank") else pl.Float64
+    kinds = {f"column_{i + 1}": pl.String for i in range(k)}
+    kinds |= {name: pl.Int64 if column in ("update", "rank") else pl.Float64 for name, column in names.items()}
     try:
         frame = pl.read_csv(
             data, has_header=False, schema=kinds, separator=mark.decode(), quote_char=None, columns=list(names)
@@ -82,6 +79,17 @@ def table(data: bytes, k: int, mark: bytes, where: Mapping[str, int], exact: Col
     except pl.exceptions.PolarsError:
         return None
     return _read(frame, names) if len(frame) == n else None
+
+
+def cells(data: bytes, k: int, mark: bytes, i: int) -> Array:
+    """S[n], the texts of the i-th cell of lines that ``table`` has read; empty where it is longer than a number."""
+    view = np.frombuffer(data + bytes(LONGEST), np.uint8)
+    ends = np.flatnonzero((view == mark[0]) | (view == ord("\n")))
+    starts = (ends[i - 1 :: k] if i else np.append(-1, ends[k - 1 : -1 : k])) + 1
+    lengths = ends[i::k] - starts
+    lengths[lengths > LONGEST] = 0
+    width = max(int(lengths.max()), 1)
+    return _texts([np.where(lengths > at, view[starts + at], 0) for at in range(width)])
 
 
 def objects(data: bytes, keys: Mapping[str, str]) -> Read | None:
@@ -116,25 +124,46 @@ def objects(data: bytes, keys: Mapping[str, str]) -> Read | None:
     return _read(frame.select([k for k in first if k in columns]), columns)
 
 
-def _read(frame: Any, names: Mapping[str, str]) -> Read | None:
-    import polars as pl
+def written(data: bytes, key: str, n: int) -> Array | None:
+    """S[n], how the numbers of a key are written in n lines that ``objects`` has read; None: that cannot be told."""
+    view = np.frombuffer(data + b"\n" * LONGEST, np.uint8)
+    at = np.flatnonzero((view[:-1] == ord('"')) & (view[1:] == ord(":")))
+    name = json.dumps(key).encode()
+    for back, wanted in enumerate(reversed(name)):
+        at = at[view[np.maximum(at - back, 0)] == wanted]
+    if len(at) != n:
+        return None
+    at += 2
+    for _ in range(_GAP):
+        at += view[at] == ord(" ")
+    inside = np.ones(n, dtype=bool)
+    chars: list[Array] = []
+    for i in range(LONGEST):
+        char = view[at + i]
+        inside &= (char >= ord("+")) & (char != ord(",")) & (char < ord("f"))
+        if not i and not inside.all():
+            return None
+        if not inside.any():
+            return _texts(chars)
+        chars.append(np.where(inside, char, 0))
+    return None
 
+
+def _texts(chars: Sequence[Array]) -> Array:
+    """S[n] of the first characters of all texts, the second ones, and so on; 0 where a text has ended."""
+    return np.stack(chars, axis=1).view(f"S{len(chars)}")[:, 0]
+
+
+def _read(frame: Any, names: Mapping[str, str]) -> Read:
     values: dict[str, Array] = {}
     absent: dict[str, Array] = {}
-    texts: dict[str, list[str]] = {}
     for series in frame.get_columns():
         column = names[series.name]
-        if series.dtype == pl.String:
-            texts[column] = series.fill_null("").to_list()
-            try:
-                series = series.replace("", None).cast(pl.Float64)
-            except pl.exceptions.PolarsError:
-                return None
         if series.null_count():
             absent[column] = series.is_null().to_numpy()
             series = series.fill_null(0)
         values[column] = series.to_numpy()
-    return Read(len(frame), values, absent, texts)
+    return Read(len(frame), values, absent)
 
 
 def _pairs(data: bytes, pair: bytes) -> int:

@@ -81,7 +81,7 @@ class Rows:
                 self.measure(column, cells[column])
         return self.split(columns, missing, lines), {}
 
-    def measure(self, column: str, texts: Sequence[str]) -> None:
+    def measure(self, column: str, texts: Sequence[str] | Array) -> None:
         """Learn from the texts of a signal how precisely it was written."""
         precision = self._precision.setdefault(column, Precision())
         precision.take(texts[:_FEW])

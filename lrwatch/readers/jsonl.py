@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -121,9 +121,15 @@ class Reading:
         read = _fast.objects(data, where)
         if read is None or (made := read.columns(self.rows)) is None:
             return None
-        for column, values in read.values.items():
+        texts: dict[str, Array] = {}
+        for column in read.values:
             if not self.rows.exact(column):
-                self.rows.measure(column, _texts(data, where[column], values))
+                written = _fast.written(data, where[column], read.rows)
+                if written is None:
+                    return None
+                texts[column] = written
+        for column, of_column in texts.items():
+            self.rows.measure(column, of_column)
         return self.rows.split(*made, np.arange(line, line + read.rows))
 
     def _by_template(self, data: bytes, line: int, keys: list[str], where: dict[str, str]) -> list[Chunk] | None:
@@ -198,14 +204,6 @@ class Reading:
         return "; ".join(
             f"{c} is now {self.columns[c]!r}, not {k!r}" for c, k in before.items() if self.columns[c] != k
         )
-
-
-def _texts(data: bytes, key: str, values: Array) -> Sequence[str]:
-    """How the values of a key are written; where that cannot be told, as Python would write them."""
-    texts = re.findall(rb"[{,]\s*" + re.escape(json.dumps(key).encode()) + rb":\s*([-+.0-9eE]+)", data)
-    if len(texts) == len(values):
-        return [text.decode() for text in texts]
-    return [repr(v) for v in values.tolist()]
 
 
 @lru_cache(maxsize=256)

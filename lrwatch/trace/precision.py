@@ -47,7 +47,7 @@ class Precision:
     decimals: set[int] = field(default_factory=set)
     exponents: bool = False
     kept_zero: bool = False
-    distinct: set[str] = field(default_factory=set)
+    distinct: set[bytes] = field(default_factory=set)
 
     @property
     def exact(self) -> bool:
@@ -87,17 +87,18 @@ class Precision:
             return f"{self.most_digits} significant digits"
         return f"at least {self.digits} significant digits (too few different values to tell)"
 
-    def take(self, texts: Sequence[str]) -> None:
-        """Take in more values of the column, as they are written; texts that are no finite numbers are passed over."""
+    def take(self, texts: Sequence[str] | Array) -> None:
+        """Take in more values of the column, as they are written (also as an array of bytes); texts that are no finite
+        numbers are passed over."""
         if self.exact or not len(texts):
             return
+        written = texts if isinstance(texts, np.ndarray) else _ascii(texts)
         if len(self.distinct) < ENOUGH:
-            for text in texts[:4096]:
+            for text in written[:4096].tolist():
                 if text not in self.distinct and len(self.distinct) < ENOUGH:
                     self.distinct.add(text)
-        short = [text.encode("ascii", "replace") for text in texts if len(text) <= LONGEST]
-        if short:
-            self._measure(np.array(short))
+        if len(written):
+            self._measure(written)
 
     def _measure(self, texts: Array) -> None:
         """Walk over all texts at once, character by character."""
@@ -110,9 +111,10 @@ class Precision:
             lower = c | 32
             power |= lower == ord("e")
             odd |= (lower >= ord("a")) & (lower != ord("e"))
-            minus |= power & (c == ord("-"))
-            exponent[digit & power] = (exponent * 10 + (c - ord("0")))[digit & power]
-            digit &= ~power
+            if power.any():
+                minus |= power & (c == ord("-"))
+                exponent[digit & power] = (exponent * 10 + (c - ord("0")))[digit & power]
+                digit &= ~power
             started |= digit & (c != ord("0"))
             digits += digit & started
             decimals += digit & point
@@ -129,3 +131,13 @@ class Precision:
         self.last_place = max(self.last_place, int(place[number].max()))
         kept = last_is_zero & ((decimals > 1) | (power & (decimals > 0)))
         self.kept_zero |= bool((kept & number).any())
+
+
+def _ascii(texts: Sequence[str]) -> Array:
+    """S[n] of the texts that are short enough to be a number."""
+    if max(map(len, texts)) > LONGEST:
+        texts = [text for text in texts if len(text) <= LONGEST]
+    try:
+        return np.array(texts, dtype=np.bytes_)
+    except UnicodeEncodeError:
+        return np.array([text.encode("ascii", "replace") for text in texts])
