@@ -25,6 +25,7 @@ def start(
     pid_file, log = folder / "pids" / name, folder / "logs" / f"{name}.log"
     for parent in (pid_file.parent, log.parent):
         parent.mkdir(parents=True, exist_ok=True)
+    pid_file.unlink(missing_ok=True)  # of an earlier one: from now on there is one as soon as this one has begun
     # The outer shell ends at once, so that nobody is the parent; the inner one writes its own pid and then becomes the
     # program, so that it cannot be lost in between.
     script = """/bin/sh -c 'echo $$ >"$0" && exec "$@"' "$0" "$@" &"""

@@ -25,10 +25,10 @@ from lrwatch.ops.stackfiles import READY, Settings
 
 __all__ = ["Service", "Settings", "Stack"]
 
-START: Final = 30.0
+START: Final = 60.0
 """Seconds that a program may take until it is ready."""
 AT_ONCE: Final = 1.0
-"""Seconds after which a program that does not run is one that has ended."""
+"""Seconds after which a program that has begun and does not run is one that has ended."""
 
 
 @dataclass(frozen=True)
@@ -135,14 +135,16 @@ class Stack:
         return ports
 
     def _await(self, name: str, port: int) -> None:
-        began = time.monotonic()
-        log = self.folder / "logs" / f"{name}.log"
+        began = there = time.monotonic()
+        log, pid_file = self.folder / "logs" / f"{name}.log", self.folder / "pids" / name
         while True:
             alive = processes.running(self.folder, name) is not None
             if alive and answers(f"http://127.0.0.1:{port}{READY[name]}"):
                 return
-            waited = time.monotonic() - began
-            if waited > (START if alive else AT_ONCE):
+            now = time.monotonic()
+            if alive or not pid_file.exists():  # running, or not begun
+                there = now
+            if now - there > AT_ONCE or now - began > START:
                 said = log.read_text(errors="replace").strip().splitlines()[-3:] if log.exists() else []
                 what = f"was not ready within {START:.0f} s" if alive else "ended at once"
                 raise LrwatchError(f"{name} {what}; {log} ends with: {' | '.join(said) or 'nothing'}")

@@ -14,14 +14,15 @@ from lrwatch.ops.stack import Settings, Stack
 
 ROOT = Path(__file__).parents[2]
 QUICK = (
-    "run_down_for=3s", "run_vanished_for=3s", "stall_for=1s", "stall_quiet=3s", "worker_down_for=3s", "scrape_gap=4s",
+    "run_down_for=3s", "run_vanished_for=3s", "stall_for=1s", "stall_quiet=3s", "worker_down_for=3s", "scrape_gap=8s",
     "desync_hold=8s", "mismatch_for=1s", "unapproved_for=1s", "duplicate_for=3s", "not_judged_for=3s",
     "agent_window=20s",
 )  # fmt: skip
-"""Thresholds of the tests: the rules are as shipped, their waits are shorter."""
+"""Thresholds of the tests: the rules are as shipped, their waits are shorter. Scrapes are a second apart and time out
+after one, which they do on a busy machine: several in a row must be no gap."""
 
 
-def until(what: Callable[[], Any], seconds: float = 40.0) -> Any:
+def until(what: Callable[[], Any], seconds: float = 100.0) -> Any:
     """Ask until the answer is true, and return it."""
     deadline = time.monotonic() + seconds
     while True:
@@ -29,6 +30,14 @@ def until(what: Callable[[], Any], seconds: float = 40.0) -> Any:
             return answer
         assert time.monotonic() < deadline, f"not within {seconds:g} s"
         time.sleep(0.1)
+
+
+def becomes(what: Callable[[], Any], expected: Any, seconds: float = 100.0) -> None:
+    """Ask until the answer is what is expected; one that never is, is shown."""
+    deadline = time.monotonic() + seconds
+    while (answer := what()) != expected and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert answer == expected, f"after {seconds:g} s"
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +72,7 @@ def stack(
     made = Stack(tmp_path_factory.mktemp("stack"))
     (runs / "sweep").mkdir()
     settings = Settings(
-        runs=(runs,), sweeps={"lr-range": runs / "sweep"}, scrape=1.0, thresholds=QUICK, wait=3.0, interval=1.0,
+        runs=(runs,), sweeps={"lr-range": runs / "sweep"}, scrape=1.0, thresholds=QUICK, wait=6.0, interval=1.0,
         authorised=reviewed / "sweeps", approved=reviewed / "approved", owner=os.getpid(),
     )  # fmt: skip
     try:

@@ -12,7 +12,7 @@ from lrwatch.errors import LrwatchError
 from lrwatch.ops import api
 from lrwatch.ops.silence import Silence, create
 from lrwatch.ops.stack import Stack
-from tests.ops.conftest import until
+from tests.ops.conftest import becomes, until
 from tests.ops.workers import Worker
 
 Scene = dict[str, Worker]
@@ -27,13 +27,15 @@ def scene(stack: Stack, runs: Path) -> Iterator[Scene]:
         made[f"{run}/{rank}"] = Worker(folder, run, rank, **samples)
         return made[f"{run}/{rank}"]
 
+    def seen(expr: str, series: int = 1) -> None:
+        until(lambda: len(api.query(stack.url("prometheus"), expr)) == series)
+
     worker("finding", **{'lrwatch_run_info{experiment="gpt"}': 1.0}).finding("LR101", first=120, cause="rate")
     for rank, (sha256, rate) in enumerate([("a" * 64, 1e-4), ("b" * 64, 2e-4)]):
         trainer = worker("mismatch", rank)
         trainer.samples['lrwatch_sync_step{every="64"}'] = 64.0
         trainer.samples['lrwatch_sync_learning_rate{every="64"}'] = rate
         trainer.samples[f'lrwatch_contract_info{{sha256="{sha256}"}}'] = 1.0
-        trainer.finding("LR101")
     worker("innocent").finding("LR101")
     trial = worker("trial", folder=runs / "sweep")
     trial.finding("LR101")
@@ -45,13 +47,20 @@ def scene(stack: Stack, runs: Path) -> Iterator[Scene]:
         worker(run, **{'lrwatch_run_state{state="running"}': 1.0})
     # A spike, and one evaluation later the NaN that explains it.
     worker("nan").finding("LR302", "warning")
-    until(lambda: api.query(stack.url("prometheus"), 'ALERTS{run_id="nan",code="LR302",alertstate="firing"}'))
+    seen('ALERTS{run_id="nan",code="LR302",alertstate="firing"}')
     made["nan/0"].finding("LR301")
     made["nan/0"].finding("LR103", "warning")  # of another kind: the schedule's
     # One that Prometheus never saw cannot be missed.
-    until(lambda: len(api.query(stack.url("prometheus"), 'lrwatch_run_state{run_id=~"killed|ended"}')) == 2)
+    seen('lrwatch_run_state{run_id=~"killed|ended"}', 2)
     made["killed/0"].kill()
-    made["ended/0"].close()
+    made["ended/0"].target.unlink()  # as an agent ends: first nobody is to scrape it any more
+    # All workers of a run begin at once; which of them is scraped first, and how often in vain, is chance.
+    seen('last_over_time(lrwatch_contract_info{run_id="mismatch"}[1m])', 2)
+    for rank in (0, 1):
+        made[f"mismatch/{rank}"].finding("LR101")
+    here = stack.url("prometheus")
+    until(lambda: made["ended/0"].address not in {target["labels"]["instance"] for target in api.targets(here)})
+    made["ended/0"].kill()
     yield made
     for each in made.values():
         if each.thread.is_alive():
@@ -106,25 +115,24 @@ def test_a_nan_silences_the_signs_of_instability_that_were_seen_before_it(stack:
     assert set(sent(stack, "nan")) == {
         ("page", "LrwatchFindingError", "LR301"), ("ticket", "LrwatchFindingWarning", "LR103"),
     }  # fmt: skip
-    assert states(stack, "nan")["LrwatchFindingWarningLR302"] == "suppressed"
+    becomes(lambda: states(stack, "nan").get("LrwatchFindingWarningLR302"), "suppressed")
 
 
 def test_a_contract_mismatch_silences_drift_and_desync_of_the_same_run_only(stack: Stack, scene: Scene) -> None:
     until(lambda: sent(stack, "mismatch") and sent(stack, "innocent"))
-    until(lambda: states(stack, "mismatch").get("LrwatchDesync"))
-    assert set(sent(stack, "mismatch")) == {("page", "LrwatchContractMismatch", "")}
-    assert states(stack, "mismatch") == {
+    becomes(lambda: states(stack, "mismatch"), {
         "LrwatchContractMismatch": "active", "LrwatchFindingErrorLR101": "suppressed", "LrwatchDesync": "suppressed",
-    }  # fmt: skip
+    })  # fmt: skip
+    assert set(sent(stack, "mismatch")) == {("page", "LrwatchContractMismatch", "")}
     assert set(sent(stack, "innocent")) == {("page", "LrwatchFindingError", "LR101")}
 
 
 def test_an_authorised_sweep_may_leave_its_schedule_but_not_diverge(stack: Stack, scene: Scene) -> None:
     until(lambda: sent(stack, "trial"))
     assert set(sent(stack, "trial")) == {("page", "LrwatchFindingError", "LR303")}
-    assert states(stack, "trial") == {
+    becomes(lambda: states(stack, "trial"), {
         "LrwatchFindingErrorLR101": "suppressed", "LrwatchFindingErrorLR303": "active",
-    }  # fmt: skip
+    })  # fmt: skip
 
 
 def test_a_process_cannot_authorise_itself(stack: Stack, scene: Scene) -> None:
@@ -136,11 +144,11 @@ def test_a_silence_covers_one_run(stack: Stack, scene: Scene) -> None:
     until(lambda: states(stack, "silenced"))
     made, _, hit = create(stack.url("alertmanager"), Silence("ada", "known", 60.0, run="silenced"))
     assert hit == 1
-    until(lambda: states(stack, "silenced") == {"LrwatchFindingWarningLR103": "suppressed"})
+    becomes(lambda: states(stack, "silenced"), {"LrwatchFindingWarningLR103": "suppressed"})
     listed = api.get(stack.url("alertmanager") + f"/api/v2/silence/{made}")
     assert (listed["createdBy"], listed["comment"]) == ("ada", "known")
     assert {m["name"]: m["value"] for m in listed["matchers"]} == {"alertname": "Lrwatch.+", "run_id": "silenced"}
-    assert states(stack, "innocent") == {"LrwatchFindingErrorLR101": "active"}
+    becomes(lambda: states(stack, "innocent"), {"LrwatchFindingErrorLR101": "active"})
 
 
 def test_the_dead_mans_switch_is_heard_again_and_again(stack: Stack) -> None:

@@ -36,8 +36,8 @@ class Worker:
         self.thread.start()
         self.target = runs / run / "targets" / f"rank{rank:05d}.json"
         self.target.parent.mkdir(parents=True, exist_ok=True)
-        address = f"127.0.0.1:{self.server.server_port}"
-        self.target.write_text(json.dumps([{"targets": [address], "labels": {"job": "lrwatch"}}]))
+        self.address = f"127.0.0.1:{self.server.server_port}"
+        self.target.write_text(json.dumps([{"targets": [self.address], "labels": {"job": "lrwatch"}}]))
 
     def text(self) -> str:
         """What a scrape reads."""
