@@ -28,7 +28,7 @@ from lrwatch.ops.stack import Settings, Stack
 HERE = Path(__file__).resolve().parent
 CONTRACT = HERE / "contract.yaml"
 WORKERS = 4
-PATIENCE = 60.0
+PATIENCE = 150.0
 """Seconds to wait for the page; it takes about five."""
 
 

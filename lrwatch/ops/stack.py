@@ -180,7 +180,7 @@ def _free(port: int) -> bool:
 
 def _freed(port: int) -> bool:
     """Whether a port is free, or is in a moment: a killed process loses its command line before its sockets."""
-    deadline = time.monotonic() + AT_ONCE
+    deadline = time.monotonic() + 3 * AT_ONCE
     while not (free := _free(port)) and time.monotonic() < deadline:
         time.sleep(0.02)
     return free

@@ -70,7 +70,7 @@ def test_every_failure_mode_is_played() -> None:
 
 
 def test_the_shortened_waits_still_fit_together() -> None:
-    assert resolve(WAITS)["run_down_for"] == 3.0
+    assert resolve(WAITS)["run_down_for"] == 6.0
 
 
 def test_another_budget_makes_another_contract() -> None:
@@ -109,7 +109,7 @@ def test_the_scoreboard_as_text() -> None:
         "",
         "2 of 4 scenarios as expected, 1 false alert; median time to detect 4.2 s.",
     ]
-    assert "run_down_for=3s" in board.text(outcomes())
+    assert "run_down_for=6s" in board.text(outcomes())
 
 
 def test_the_scoreboard_as_a_page() -> None:
