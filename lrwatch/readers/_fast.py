@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from lrwatch.trace.precision import LONGEST
 USED: Final = importlib.util.find_spec("polars") is not None and os.environ.get("LRWATCH_FAST") != "0"
 """Whether polars is there; LRWATCH_FAST=0 does without it."""
 
+_COUNTS: Final = ("update", "rank")
 _LIMIT: Final = 1 << 53
 _PIECE: Final = 1 << 17
 _GAP: Final = 2
@@ -34,7 +35,7 @@ class Read:
     """What a block of plain lines says.
 
     Attributes:
-        rows: how many. values: column → float64[n] (int64[n] for ``update``). absent: column → bool[n], where some are.
+        rows: how many. values: column → float64[n], int64[n] where it counts. absent: column → bool[n], where some are.
     """
 
     rows: int
@@ -47,7 +48,7 @@ class Read:
         missing = dict(self.absent)
         first = rows.convention.first(rows.options)
         for name, values in self.values.items():
-            if name in ("update", "rank"):
+            if name in _COUNTS:
                 if name in missing or (len(values) and not _count(values, first if name == "update" else 0)):
                     return None
             elif name in WHOLE:
@@ -71,7 +72,7 @@ def table(data: bytes, k: int, mark: bytes, where: Mapping[str, int]) -> Read | 
         return None
     names = {f"column_{i + 1}": c for c, i in where.items()}
     kinds = {f"column_{i + 1}": pl.String for i in range(k)}
-    kinds |= {name: pl.Int64 if column in ("update", "rank") else pl.Float64 for name, column in names.items()}
+    kinds |= {name: pl.Int64 if column in _COUNTS else pl.Float64 for name, column in names.items()}
     try:
         frame = pl.read_csv(
             data, has_header=False, schema=kinds, separator=mark.decode(), quote_char=None, columns=list(names)
@@ -92,10 +93,10 @@ def cells(data: bytes, k: int, mark: bytes, i: int) -> Array:
     return _texts([np.where(lengths > at, view[starts + at], 0) for at in range(width)])
 
 
-def objects(data: bytes, keys: Mapping[str, str]) -> Read | None:
+def objects(data: bytes, keys: Mapping[str, str], counts: Collection[str] = _COUNTS) -> Read | None:
     """Lines that are JSON objects with the keys of the first one, all of them, with a value each.
 
-    keys: column → its key.
+    keys: column → its key. counts: columns of whole numbers.
     """
     import polars as pl
 
@@ -112,7 +113,7 @@ def objects(data: bytes, keys: Mapping[str, str]) -> Read | None:
         if isinstance(value, str) and key not in columns:
             kinds[key] = pl.String
         elif type(value) in (int, float):
-            kinds[key] = pl.Int64 if columns.get(key) in ("update", "rank") else pl.Float64
+            kinds[key] = pl.Int64 if columns.get(key) in counts else pl.Float64
         else:
             return None
     try:

@@ -105,6 +105,17 @@ def columns_of(values: ByKey) -> tuple[dict[str, Array], dict[str, Array]] | str
     return columns, missing
 
 
+def columns_in(line: bytes) -> tuple[dict[str, str], list[str]]:
+    """Column → its key in a line, and those that count; none where two keys mean the same."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}, []
+    known = [(made, key) for key in row if (made := _column(key))] if isinstance(row, dict) else []
+    keys = {name: key for (name, _), key in known}
+    return (keys if len(keys) == len(known) else {}), [name for (name, counts), _ in known if counts]
+
+
 def _column(key: str) -> tuple[str, bool] | None:
     """The column of a key and whether it counts; None for keys that the trace model does not know."""
     if key in COUNTERS and key != "line":

@@ -20,7 +20,8 @@ from typing import Any, Final, get_args
 import numpy as np
 
 from lrwatch.errors import TraceError
-from lrwatch.readers._objects import Half, Row, batch, by_key, columns_of, short
+from lrwatch.readers import _fast
+from lrwatch.readers._objects import Half, Row, batch, by_key, columns_in, columns_of, short
 from lrwatch.readers.base import NOTHING_HERE, Options, Reader, TraceSource, blocks, chunk_rows, rank_in, several
 from lrwatch.trace.model import Array, Chunk, Damage, Event, EventKind, Item, LrRead, TraceInfo
 
@@ -30,6 +31,8 @@ _LR_READ: Final = frozenset(get_args(LrRead))
 _FILE = re.compile(r"rank(\d+)-seg(\d+)\.jsonl")
 _COUNTS: Final = ("world", "accumulate", "steps_per_epoch")
 _INT64: Final = 1 << 63
+_SMALL: Final = 1 << 18
+"""Bytes that are read sooner than polars is started."""
 
 
 class File:
@@ -84,6 +87,11 @@ class Reading:
     # -- rows ---------------------------------------------------------------------------------------
 
     def _rows(self, data: bytes, line: int) -> list[Item]:
+        if _fast.USED and len(data) > _SMALL:
+            keys, counts = columns_in(data[: data.find(b"\n") + 1])
+            quick = _fast.objects(data, keys, counts) if "update" in keys else None
+            if quick is not None:
+                return [self._chunk(dict(quick.values), {}, np.arange(line, line + quick.rows))]
         read = batch(data)
         if isinstance(read, Half):
             return self._rows(data[: read.at], line) + self._rows(data[read.at :], line + read.lines)

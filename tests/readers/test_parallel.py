@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lrwatch.errors import TraceError
-from lrwatch.readers import _fast, open_trace
+from lrwatch.readers import _fast, lrwatch, open_trace
 from lrwatch.readers._ahead import ahead
 from lrwatch.readers.base import Options
 from lrwatch.trace.model import Chunk, Damage, Item
@@ -106,6 +106,24 @@ def test_polars_reads_json_as_we_do(
     both(path, monkeypatch)
 
 
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(st.tuples(JSON, JSON, st.integers(0, 6)), min_size=1, max_size=20),
+    second=st.sampled_from(["attempt", "loss", "lr", "note", "momentum/head", "skipped"]),
+)
+def test_polars_reads_our_own_traces_as_we_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[tuple[str, str, int]], second: str
+) -> None:
+    path = tmp_path / "rank00000-seg0000.jsonl"
+    lines = ['{"event":"start","lrwatch_trace":1,"rank":0,"update":0}', f'{{"update":0,"lr/0":0.5,"{second}":1}}']
+    for i, (lr, other, form) in enumerate(rows, 1):
+        pairs = [f'"update":{i}', f'"lr/0":{lr}', f'"{second}":{other if form < 5 else i}']
+        lines.append("{" + ",".join(pairs[::-1] if form == 1 else pairs[: form + 1] if form < 2 else pairs) + "}")
+    path.write_text("\n".join(lines) + "\n")
+    monkeypatch.setattr(lrwatch, "_SMALL", 0)
+    both(path, monkeypatch)
+
+
 def test_polars_is_used_for_plain_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the two tests above would compare nothing."""
     pytest.importorskip("polars")
@@ -117,7 +135,10 @@ def test_polars_is_used_for_plain_files(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "a.jsonl").write_text('{"step": 0, "lr": 0.5}\n{"step": 1, "lr": 0.25}\n')
     assert told(open_trace([tmp_path / "a.csv"]))[0][1]["lr/0"] == ["0.5", "0.25"]
     assert told(open_trace([tmp_path / "a.jsonl"]))[0][1]["lr/0"] == ["0.5", "0.25"]
-    assert seen == ["table", "objects"]
+    start = '{"event":"start","lrwatch_trace":1}\n'
+    (tmp_path / "rank00000-seg0000.jsonl").write_text(start + '{"update":0,"lr/0":0.5,"note":1}\n' * 9000)
+    assert set(told(open_trace([tmp_path / "rank00000-seg0000.jsonl"]))[1][1]["lr/0"]) == {"0.5"}
+    assert seen == ["table", "objects", "objects"]
 
 
 def test_several_processes_read_what_one_reads(tmp_path: Path) -> None:
