@@ -125,6 +125,29 @@ def test_growth_survives_a_restart_of_the_ledger(answers: Callable[..., None]) -
     )
 
 
+def test_a_scrape_that_failed_changes_no_number(answers: Callable[..., None]) -> None:
+    """The ledger's, where the time range begins and where it ends; a run's, at the end. A run that is gone is gone."""
+    ledger = 'instance="l:1",job="ledger"'
+    answers(
+        {
+            f'lrwatch_runs_total{{experiment="x",outcome="converged",{ledger}}}': "10x40 stale 10x18 13x39 stale",
+            f'lrwatch_runs_total{{experiment="x",outcome="missed",{ledger}}}': "_x70 1x30 stale",
+            f'lrwatch_runs_over_budget_streak{{experiment="x",{ledger}}}': "2x100 stale",
+            f'lrwatch_run_info{{rank="0",experiment="x",{OLD}}}': "1x100 stale",
+            f'lrwatch_run_state{{rank="0",state="running",{OLD}}}': "1x100 stale",
+            f'lrwatch_world_size{{rank="0",{OLD}}}': "8x100 stale", f'lrwatch_step{{rank="0",{OLD}}}': "7x100 stale",
+            f'lrwatch_finding_active{{rank="0",code="LR101",severity="error",{OLD}}}': "1x100 stale",
+        },
+        (panel("executive", "Runs that reached their goal"), "101m", {"{}": 0.75}),
+        (panel("executive", "Runs over budget in a row"), "101m", {"{}": 2}),
+        (panel("executive", "Runs going on"), "101m", {"{}": 1}),
+        (panel("executive", "Accelerators in use"), "101m", {"{}": 8}),
+        (panel("executive", "Runs with an error finding now"), "101m", {"{}": 1}),
+        (panel("executive", "Runs, and what holds against them"), "101m", {'{run_id="a",experiment="x"}': 1}),
+        (panel("executive", "Runs going on"), "104m", {"{}": 0}),
+    )  # fmt: skip
+
+
 def test_the_worst_five_of_seven(answers: Callable[..., None]) -> None:
     series = {f'lrwatch_drift_ratio{{rank="{rank}",{OLD}}}': f"0.{rank}x9" for rank in range(7)}
     expr = next(

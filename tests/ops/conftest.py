@@ -16,7 +16,6 @@ ROOT = Path(__file__).parents[2]
 QUICK = (
     "run_down_for=3s", "run_vanished_for=3s", "stall_for=1s", "stall_quiet=3s", "worker_down_for=3s", "scrape_gap=8s",
     "desync_hold=8s", "mismatch_for=1s", "unapproved_for=1s", "duplicate_for=3s", "not_judged_for=3s",
-    "agent_window=20s",
 )  # fmt: skip
 """Thresholds of the tests: the rules are as shipped, their waits are shorter. Scrapes are a second apart and time out
 after one, which they do on a busy machine: several in a row must be no gap."""

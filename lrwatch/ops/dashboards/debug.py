@@ -7,6 +7,7 @@ from typing import Final
 from lrwatch.ops.dashboards import on_call, promql
 from lrwatch.ops.dashboards.base import RUNBOOKS, Column, Dashboard, Panel, Query, Row, Variable
 from lrwatch.ops.dashboards.promql import FIRST, GROUP, RANK, last, newest, of
+from lrwatch.ops.rules.base import recent
 
 OTHER: Final = Variable("compare", "Compare with", "A second run, drawn beside the first.", promql.RUNS.query)
 _OTHER: Final = 'run_id=~"$compare"'
@@ -189,8 +190,8 @@ AGENT: Final = (
         "table", "Series per target",
         "What the last scrape of this run's targets brought in, the largest five. LrwatchCardinality looks at it, by "
         "worker.",
-        (Query("topk(5, max by (instance) (scrape_samples_post_metric_relabeling\n"
-               f"and on (instance, job) {of('lrwatch_rank_up')}))"),),
+        (Query("topk(5, max by (instance) (max_over_time(scrape_samples_post_metric_relabeling[<scrape_gap>])\n"
+               f"and on (instance, job) {recent(of('lrwatch_rank_up'))}))"),),
         width=12, empty="the run is not scraped any more",
         columns=(Column("instance", "Target"), Column("Value", "Series", unit="none", width=120)),
     ),

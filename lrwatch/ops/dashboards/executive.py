@@ -7,20 +7,27 @@ from typing import Final
 from lrwatch.ops.dashboards import promql
 from lrwatch.ops.dashboards.base import Column, Dashboard, Panel, Query, Row
 from lrwatch.ops.dashboards.promql import GOING_ON
+from lrwatch.ops.rules.base import recent
 from lrwatch.ops.rules.ledger import JUDGED
 
 EXPERIMENT: Final = 'experiment=~"$experiment"'
 NO_RUN_ENDED: Final = "no run ended within the time range, or no ledger is scraped"
-MINE: Final = f"on (run_id) group_left (experiment) max by (run_id, experiment) (lrwatch_run_info{{{EXPERIMENT}}})"
+_INFO: Final = f"lrwatch_run_info{{{EXPERIMENT}}}"
+MINE: Final = f"on (run_id) group_left (experiment) max by (run_id, experiment) (last_over_time({_INFO}[$__range]))"
 """Joins a series of runs with their experiment, and keeps those of the chosen ones."""
 
 
 def grown(metric: str, outcomes: str = "", by: str = "") -> str:
-    """How much a total of the ledger grew within the time range; its totals outlive its restarts."""
+    """How much a total of the ledger grew within the time range.
+
+    Its totals outlive its restarts, and are the same in two processes of it: the higher is the newer. Neither a scrape
+    that failed now, nor a day's gap at the beginning of the range, makes the whole past look new.
+    """
     matchers = ",".join(filter(None, (EXPERIMENT, outcomes)))
     clause = f" by ({by})" if by else ""
-    now = f"sum{clause} ({metric}{{{matchers}}})"
-    return f"({now} - (sum{clause} ({metric}{{{matchers}}} offset $__range) or 0 * {now}))"
+    now = f"sum{clause} (max without (instance) (last_over_time({metric}{{{matchers}}}[<scrape_gap>])))"
+    then = f"sum{clause} (max without (instance) (last_over_time({metric}{{{matchers}}}[1d] offset $__range)))"
+    return f"({now} - ({then} or 0 * {now}))"
 
 
 _JUDGED: Final = JUDGED.strip("{}")
@@ -40,6 +47,9 @@ def anomalous(by: str = "") -> str:
 
 PRICE: Final = f"max by (experiment, currency) (last_over_time(lrwatch_price_per_gpu_second[$__range]) * {MINE})"
 COST: Final = f"sum by (currency) (\n{PRICE}\n* on (experiment) group_left () {grown(_SECONDS, by='experiment')}\n)"
+
+_STREAK: Final = recent(f"lrwatch_runs_over_budget_streak{{{EXPERIMENT}}}")
+_SPREAD: Final = recent(f"lrwatch_final_metric_stddev{{{EXPERIMENT}}}")
 
 GOALS: Final = (
     Panel(
@@ -78,7 +88,7 @@ GOALS: Final = (
     Panel(
         "stat", "Runs over budget in a row",
         "The longest present streak of an experiment. Red: LrwatchCostOverBudgetStreak pages.",
-        (Query(f"max (lrwatch_runs_over_budget_streak{{{EXPERIMENT}}})"),), unit="none", width=4, height=4,
+        (Query(f"max ({_STREAK})"),), unit="none", width=4, height=4,
         steps=(("green", None), ("orange", 1), ("red", "budget_streak")), empty="no contract names a budget",
     ),
 )  # fmt: skip
@@ -92,8 +102,8 @@ BY_EXPERIMENT: Final = Panel(
         Query(converged("experiment")),
         Query(anomalous("experiment")),
         Query(f"{grown(_SECONDS, by='experiment')} / 3600"),
-        Query(f"max by (experiment) (lrwatch_final_metric_stddev{{{EXPERIMENT}}})"),
-        Query(f"max by (experiment) (lrwatch_runs_over_budget_streak{{{EXPERIMENT}}})"),
+        Query(f"max by (experiment) ({_SPREAD})"),
+        Query(f"max by (experiment) ({_STREAK})"),
     ),
     width=24, height=7, join="experiment", empty=NO_RUN_ENDED,
     columns=(
@@ -121,6 +131,10 @@ TRENDS: Final = (
     ),
 )  # fmt: skip
 
+_WORKERS: Final = f"max by (run_id) ({recent('lrwatch_world_size')})"
+_PRICE: Final = f"max by (run_id, currency) ({recent('lrwatch_price_per_gpu_second')})"
+_ERRORS: Final = recent('lrwatch_finding_active{severity="error"}')
+
 FLEET: Final = (
     Panel(
         "stat", "Runs going on", "Runs that started and have not ended, of all experiments, without a contract too.",
@@ -128,19 +142,19 @@ FLEET: Final = (
     ),
     Panel(
         "stat", "Accelerators in use", "Workers of the runs that go on.",
-        (Query(f"sum (max by (run_id) (lrwatch_world_size) and {GOING_ON}) or vector(0)"),), unit="none", width=4,
+        (Query(f"sum ({_WORKERS} and {GOING_ON}) or vector(0)"),), unit="none", width=4,
         height=4,
     ),
     Panel(
         "stat", "Spending per hour",
         "Price in the contract × workers, of the runs that go on; in that price's currency.",
-        (Query(f"3600 * sum by (currency) (max by (run_id, currency) (lrwatch_price_per_gpu_second) * on (run_id) "
-               f"group_left () (max by (run_id) (lrwatch_world_size) and {GOING_ON}))", "{{currency}}"),),
+        (Query(f"3600 * sum by (currency) ({_PRICE} * on (run_id) group_left () ({_WORKERS} and {GOING_ON}))",
+               "{{currency}}"),),
         unit="none", width=4, height=4, names="with value", empty="no run with a price goes on",
     ),
     Panel(
         "stat", "Runs with an error finding now", "Runs of which any worker has an error finding.",
-        (Query('count (max by (run_id) (lrwatch_finding_active{severity="error"}) == 1) or vector(0)'),), unit="none",
+        (Query(f"count (max by (run_id) ({_ERRORS}) == 1) or vector(0)"),), unit="none",
         width=4, height=4, steps=(("green", None), ("red", 1)),
     ),
     Panel(
@@ -150,12 +164,14 @@ FLEET: Final = (
     ),
     Panel(
         "stat", "Ledger read the runs", "How long ago. Red: LrwatchLedgerStale.",
-        (Query("time() - max (lrwatch_ledger_scan_timestamp_seconds)"),), unit="s", width=4, height=4,
+        (Query(f"time() - max ({recent('lrwatch_ledger_scan_timestamp_seconds')})"),), unit="s", width=4, height=4,
         steps=(("green", None), ("red", "ledger_stale")), empty="no ledger is scraped",
     ),
 )  # fmt: skip
 
-_CHOSEN: Final = f"max by (run_id, experiment) (lrwatch_run_info{{{EXPERIMENT}}}) and on (run_id) ({GOING_ON})"
+_CHOSEN: Final = f"max by (run_id, experiment) ({recent(_INFO)}) and on (run_id) ({GOING_ON})"
+_STEP: Final = recent('lrwatch_step{rank="0"}')
+_SPENT: Final = f"sum by (run_id) (max by (run_id, rank) ({recent('lrwatch_gpu_seconds_total')}))"
 
 RUNS: Final = (
     Panel(
@@ -163,11 +179,10 @@ RUNS: Final = (
         "Runs of the chosen experiments, with what holds against them; the name leads to the on-call dashboard.",
         (
             Query(_CHOSEN),
-            Query(f'max by (run_id) (lrwatch_step{{rank="0"}}) and on (run_id) ({_CHOSEN})'),
-            Query(f"max by (run_id) (lrwatch_world_size) and on (run_id) ({_CHOSEN})"),
-            Query('sum by (run_id) (max by (run_id, code) (lrwatch_finding_active{severity="error"}))\n'
-                  f"and on (run_id) ({_CHOSEN})"),
-            Query(f"sum by (run_id) (lrwatch_gpu_seconds_total) / 3600 and on (run_id) ({_CHOSEN})"),
+            Query(f"max by (run_id) ({_STEP}) and on (run_id) ({_CHOSEN})"),
+            Query(f"{_WORKERS} and on (run_id) ({_CHOSEN})"),
+            Query(f"sum by (run_id) (max by (run_id, code) ({_ERRORS}))\nand on (run_id) ({_CHOSEN})"),
+            Query(f"{_SPENT} / 3600 and on (run_id) ({_CHOSEN})"),
         ),
         width=16, height=9, join="run_id", empty="no run with a contract goes on",
         columns=(
@@ -181,7 +196,7 @@ RUNS: Final = (
     ),
     Panel(
         "table", "Ended within the last hour", "What the ledger saw end, newest first.",
-        (Query("1000 * max by (run_id) (lrwatch_run_ended_timestamp_seconds)"),), width=8, height=9,
+        (Query(f"1000 * max by (run_id) ({recent('lrwatch_run_ended_timestamp_seconds')})"),), width=8, height=9,
         empty="no run ended within the last hour",
         columns=(
             Column("run_id", "Run", link=("On-call", promql.TO_RUN + "${__value.raw}")),

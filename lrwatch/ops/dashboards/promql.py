@@ -1,9 +1,10 @@
 """The PromQL that the dashboards share.
 
 A run that has ended exports nothing any more, so what is shown of "now" is the last value within the dashboard's time
-range. Across a restart that would mix the attempts; ``newest`` keeps to the last one. Workers are scraped at different
-moments: they are never compared by the values that they happen to show, only by their own drift, or by values
-that they froze at the same step.
+range. Across a restart that would mix the attempts; ``newest`` keeps to the last one. What a number or a table says
+of "now" outlasts a scrape that failed (``recent``); in a graph, a gap is a gap. Workers are scraped at different
+moments: they are never compared by the values that they happen to show, only by their own drift, or by values that
+they froze at the same step.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from lrwatch.ops.dashboards.base import Annotation, Variable
-from lrwatch.ops.rules.base import ACTIVE
+from lrwatch.ops.rules.base import ACTIVE, recent
 
 RUN: Final = 'run_id=~"$run"'
 RUN_OR_NONE: Final = 'run_id=~"|$run"'
@@ -154,5 +155,6 @@ ANNOTATIONS: Final = (
 
 STATE: Final = f"{newest(last('lrwatch_run_state', FIRST), FIRST)} == 1"
 """The state of each run, as a label."""
-GOING_ON: Final = f'max by (run_id) (lrwatch_run_state{{state=~"{ACTIVE}"}}) == 1'
+_ACTIVE: Final = recent(f'lrwatch_run_state{{state=~"{ACTIVE}"}}')
+GOING_ON: Final = f"max by (run_id) ({_ACTIVE}) == 1"
 """Runs that go on now, whichever are chosen."""
