@@ -42,11 +42,13 @@ class Browser:
         os.close(from_browser)
         self._sent, self._session = 0, ""
         self._asked: dict[str, str] = {}
+        self._loaded: set[str] = set()
         self.console: list[str] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
+        self.call("Page.setLifecycleEventsEnabled", enabled=True)
 
     def __enter__(self) -> Browser:
         return self
@@ -84,6 +86,8 @@ class Browser:
             self._asked[params["requestId"]] = params["request"]["url"]
         elif answer.get("method") == "Network.loadingFailed" and params.get("blockedReason") == "csp":
             del self._asked[params["requestId"]]
+        elif answer.get("method") == "Page.lifecycleEvent" and params["name"] == "load":
+            self._loaded.add(params["loaderId"])
         elif answer.get("method") == "Runtime.consoleAPICalled":
             self.console.append(" ".join(str(a.get("value", a.get("description"))) for a in params["args"]))
         elif answer.get("method") == "Runtime.exceptionThrown":
@@ -91,10 +95,6 @@ class Browser:
         elif answer.get("method") == "Log.entryAdded":
             self.console.append(params["entry"]["text"])
         return answer
-
-    def _wait(self, method: str) -> None:
-        while self._next().get("method") != method:
-            pass
 
     # -- what a person does --------------------------------------------------------------------------
 
@@ -106,8 +106,9 @@ class Browser:
         self.call("Emulation.setScriptExecutionDisabled", value=not scripts)
         self._asked.clear()
         self.console.clear()
-        self.call("Page.navigate", url=path.resolve().as_uri())
-        self._wait("Page.loadEventFired")
+        loader = self.call("Page.navigate", url=path.resolve().as_uri())["loaderId"]
+        while loader not in self._loaded:  # this page's own: another's may come late, and its own before the answer
+            self._next()
         self._asked = {key: url for key, url in self._asked.items() if url != path.resolve().as_uri()}
 
     @property
