@@ -18,7 +18,7 @@ import lrwatch
 from lrwatch.agent import process
 from tests.agent.helpers import COSINE, Training
 from tests.agent.test_faults import SCRIPT
-from tests.agent.test_watch import cosine, summary, train
+from tests.agent.test_watch import cosine, summary, train, wait_for
 
 
 def scrape(url: str | None, agent: str) -> str:
@@ -34,12 +34,10 @@ def test_the_end_waits_until_everybody_has_read_it_twice(tmp_path: Path, trainin
     scrape(url, "two")
     closing = threading.Thread(target=watch.close, daemon=True)
     closing.start()
-    finals = []
-    while not finals or "finished" not in finals[0]:
-        closing.join(0.05)
+    wait_for(lambda: watch._parts.exporter._read is not None)  # what is read from now on counts
+    for _ in range(2):
         states = [x for x in scrape(url, "one").splitlines() if x.startswith("lrwatch_run_state")]
-        finals = [x for x in states if x.endswith(" 1.0")]
-    scrape(url, "one")
+        assert ["finished" in x for x in states if x.endswith(" 1.0")] == [True]
     closing.join(0.5)
     assert closing.is_alive(), "the other one has not read it"
     assert summary(tmp_path)["outcome"] == "finished"  # written before anybody is waited for
