@@ -11,15 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from lrwatch.contract import load
 from lrwatch.errors import TraceError
 from lrwatch.readers import readers
 from lrwatch.readers.base import Options
+from lrwatch.tail.follow import Settings, Tail
 from lrwatch.tail.recognise import Text
 from lrwatch.tail.recorded import rows_recorded
 from lrwatch.tail.rows import Placing
+from lrwatch.tail.signals import Told
 from lrwatch.tail.sources import GrowingFile, Piece
 from lrwatch.trace.model import Chunk
-from tests.tail.helpers import CONTRACT, Pieces, followed, log, rows
+from tests.tail.helpers import CONTRACT, Pieces, followed, log, rows, until
 
 
 @pytest.fixture
@@ -209,10 +212,22 @@ def test_a_reader_that_breaks_does_not_stop_the_text(
 
 def test_waits_for_a_file_that_is_not_there_yet(tmp_path: Path, contract: Path) -> None:
     path = tmp_path / "train.log"
-    writer = threading.Timer(0.5, lambda: path.write_text(log(0, 100)))
+    told = Told()
+
+    def writes() -> None:
+        time.sleep(0.5)
+        path.write_text(log(0, 100))
+        try:
+            until(lambda: len(rows(tmp_path / "run")) == 100)
+        finally:
+            told.at = time.monotonic()  # as Ctrl-C does
+
+    writer = threading.Thread(target=writes)
     writer.start()
-    report = followed(GrowingFile(path), contract, tmp_path / "run", until_idle=2.5)
-    assert report.result.stats.rows == 100
+    tail = Tail(GrowingFile(path), load(contract), Options(), None, Settings(run_dir=tmp_path / "run"))
+    assert tail.follow(told).result.stats.rows == 100
+    writer.join()
+    assert followed(GrowingFile(path), contract, tmp_path / "again", until_idle=0.3).result.stats.rows == 100
     with pytest.raises(TraceError, match="no such file came"):
         followed(GrowingFile(tmp_path / "never"), contract, tmp_path / "other", until_idle=0.3)
 
