@@ -74,6 +74,7 @@ SCENES: dict[str, Scene] = {
     "staircase": Scene(lambda e, t: e(40 * (t // 40))),
     "extra_per_epoch": Scene(lambda e, t: e(t + t // 3)),
     "modulo": Scene(lambda e, t: e(t % 110)),
+    "restart": Scene(lambda e, t: np.where(t < R, e(t), e(np.maximum(t - R, 0)))),
     "restart_at_resume": Scene(lambda e, t: e(t - R), resumed=True),
     "offset_at_resume": Scene(lambda e, t: e(t + 60), resumed=True),
     "factor_at_resume": Scene(lambda e, t: 0.5 * e(t), resumed=True),
@@ -122,6 +123,7 @@ SCENES: dict[str, Scene] = {
     "companion_broken": Scene(
         lambda e, t: 0 * t + 1.0, {"linear": {"to": "50%", "until": "horizon"}}, signal="momentum"
     ),
+    "two_causes": Scene(lambda e, t: 0.5 * shaped(COSINE, horizon=260)(t)),
     "unexplained": Scene(lambda e, t: e(t) * (1.0 + 0.12 * np.sin(t / 11.0))),
 }  # fmt: skip
 

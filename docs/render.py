@@ -34,11 +34,11 @@ def rendered() -> dict[str, str]:
     made["lint/README.md"] = _listed("rule", "Planning rules", RULES)
     made["families/README.md"] = _drawn()
     causes = [
-        _pictured(pages.markdown(t, level=2), f"{t.name}: what was promised and what was used", f"causes/{t.name}.svg")
+        _pictured(_once(t), f"{t.name}: what was promised and what was used", f"causes/{t.name}.svg")
         for t in pages.topics()
         if t.kind == "cause"
     ]
-    head = MADE.format(source="lrwatch/diagnosis/causes.py") + "# Causes that lrwatch can name\n\n"
+    head = MADE.format(source="lrwatch/diagnosis/causes.py") + f"# Causes that lrwatch can name\n\n{CAUSES}\n"
     made["causes.md"] = head + "\n".join(causes)
     made["frameworks.md"] = MADE.format(source="lrwatch/importers/_frameworks") + frameworks.page(importers())
     made["cli.md"] = MADE.format(source="--help") + "# The command line\n\n" + "\n".join(_commands())
@@ -52,11 +52,22 @@ cannot be made is listed as such and never passes. `lrwatch explain SLUG` prints
 RULES = """\
 What [`lrwatch plan`](../plan.md) asks about the curve before a GPU is paid for; `lrwatch explain SLUG` prints the page.
 """
+CAUSES = """\
+Every cause is a formula. In all of them O is the value that was used, E the one that the contract promises, t the
+position on the contract's clock, r that of a resume and s that of something else that happened. A cause is named only
+if its formula gives every recorded value within its precision; when several do, all are said. In the pictures the band
+is what the named cause gives. `lrwatch explain NAME` prints an entry.
+"""
 FAMILIES = """\
 The closed forms that a contract's `schedule` is made of, alone or one after another as phases; the keys that every
 phase may have are in [the contract](../contract.md#lr-weight_decay-momentum). A legend is what the contract says; the
 dotted line is the horizon. What a framework's scheduler is called here: [frameworks](../frameworks.md).
 """
+
+
+def _once(topic: pages.Topic) -> str:
+    """The entry of a cause, without the letters that the top of the page explains."""
+    return pages.markdown(topic, level=2).replace(f"{pages.LETTERS}\n\n", "")
 
 
 def _pictured(page: str, alt: str, picture: str) -> str:

@@ -143,6 +143,7 @@ class Hypothesis:
         name: the cause it would establish. params: fitted numbers, shown to the user.
         predict: rows → value, float64[n]. position: rows → where the scheduler would stand, float64[n]; None when the
             transform says nothing about stepping: then it would stand at t.
+        parts: the two bugs that it is made of, where it is two.
     """
 
     name: str
@@ -150,6 +151,7 @@ class Hypothesis:
     predict: Callable[[Rows], FloatArray]
     position: Callable[[Rows], FloatArray] | None = None
     notes: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    parts: tuple[Hypothesis, ...] = ()
 
     def fits(self, rows: Rows) -> bool:
         """Whether every row is reproduced within its tolerance."""

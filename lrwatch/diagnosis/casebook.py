@@ -10,7 +10,15 @@ import numpy as np
 
 from lrwatch.curve import Curve
 from lrwatch.diagnosis.case import Case, Facts, Place, Rows
-from lrwatch.diagnosis.diagnose import Diagnosis, diagnose, diagnose_position, unexplained, unsearched
+from lrwatch.diagnosis.diagnose import (
+    Diagnosis,
+    diagnose,
+    diagnose_position,
+    forgotten,
+    repeated,
+    unexplained,
+    unsearched,
+)
 from lrwatch.diagnosis.evidence import BUCKETS, BUCKETS_OF_MANY, FIELDS, Columns, Sketch
 from lrwatch.schedules.base import FloatArray
 
@@ -23,9 +31,9 @@ MANY = 64
 PATIENCE = 1.5
 """Growth of the rows after which a diagnosis is tested again; a search costs a few tenths of a second."""
 
-SEARCHES, FAILURES = 8, 2
-"""Workers of which the same column is searched in the same segment, and how many may remain unexplained; the others are
-held against what those have shown. A search takes some tenths of a second."""
+SEARCHES, FAILURES, PAIRINGS = 8, 2, 1
+"""Curves of a run that are searched, how many may remain unexplained, and how many of these are searched for two causes
+too; the others are held against what those have shown. A search takes some tenths of a second."""
 
 POSITION = "sched"
 """The column name of the scheduler's own position."""
@@ -59,7 +67,7 @@ class Casebook:
         self._columns: defaultdict[int, dict[str, None]] = defaultdict(dict)
         self._begins: dict[tuple[int, int], float] = {}
         self._diagnoses: dict[tuple[int, str, int], tuple[int, Diagnosis]] = {}
-        self._searched: defaultdict[tuple[str, int], dict[int, Diagnosis]] = defaultdict(dict)
+        self._searched: dict[tuple[int, str, int], Diagnosis] = {}
 
     def begin(self, rank: int, segment: int, t: float) -> None:
         """Note where a segment begins; without it, that is the position of its first row."""
@@ -103,7 +111,7 @@ class Casebook:
         """
         sketch = self._sketches.get((question.rank, source, question.segment))
         if sketch is None:
-            return None
+            return forgotten(MAX_SEGMENTS) if question.segment >= MAX_SEGMENTS else None
         seen, known = self._diagnoses.get(question.key, (0, None))
         if known is None or (
             sketch.seen >= seen * PATIENCE
@@ -133,27 +141,36 @@ class Casebook:
             place=place,
             resumed_at=self._begins.get((question.rank, question.segment)) if question.segment > 0 else None,
         )
-        searched = self._searched[question.column, question.segment]
-        for known in searched.values():  # mostly the neighbours have the same bug
+        alike = [d for (_, *where), d in self._searched.items() if where == [question.column, question.segment]]
+        for known in alike:  # mostly the neighbours have the same bug
             if _holds(known, case.rows, question.column):
                 return known
-        failed = sum(known.hypothesis is None for known in searched.values())
-        if question.rank not in searched and (len(searched) >= SEARCHES or failed >= FAILURES):
-            return unsearched(len(searched))
-        searched[question.rank] = found = self._search(question, case)
+        if question.column != POSITION:
+            for known in {d.by: d for d in self._searched.values() if d.by is not None}.values():
+                moved = replace(case, rows=case.rows.shifted(known.shift), first_bad=case.first_bad + known.shift)
+                if (again := repeated(moved, known)) is not None:
+                    return _doubting(replace(again, shift=known.shift), question)
+        failed = sum(d.hypothesis is None for key, d in self._searched.items() if key != question.key)
+        if question.key not in self._searched and (len(self._searched) >= SEARCHES or failed >= FAILURES):
+            return unsearched(len(self._searched))
+        self._searched[question.key] = found = self._search(question, case, pairing=failed < PAIRINGS)
         return found
 
-    def _search(self, question: Question, case: Case) -> Diagnosis:
+    def _search(self, question: Question, case: Case, *, pairing: bool) -> Diagnosis:
         if question.column == POSITION:
             return diagnose_position(case)
         first: Diagnosis | None = None
         for shift in question.shifts:
             moved = replace(case, rows=case.rows.shifted(shift), first_bad=case.first_bad + shift)
-            found = replace(diagnose(moved), shift=shift)
+            found = replace(diagnose(moved, pairing=pairing and len(question.shifts) == 1), shift=shift)
             if found.hypothesis is not None:
                 return _doubting(found, question)
             first = first or found
         assert first is not None
+        if pairing and len(question.shifts) > 1:  # two bugs are no likelier than another reading
+            shift = question.shifts[0]
+            moved = replace(case, rows=case.rows.shifted(shift), first_bad=case.first_bad + shift)
+            return replace(diagnose(moved), shift=shift)
         return first
 
     def doubtful(self) -> bool:

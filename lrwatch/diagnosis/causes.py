@@ -71,6 +71,12 @@ CAUSES: dict[str, CauseInfo] = {
             "O(t) = E(t mod B)",
             "pass the global step, not the batch's index in its epoch",
         ),
+        CauseInfo(
+            "restart",
+            "the schedule began again in mid-run, where no resume is recorded",
+            "O(t) = E(t - s), t ≥ s",
+            "build the scheduler once; when layers are unfrozen or a round begins, keep it, or restore its state",
+        ),
         # resumes
         CauseInfo("restart_at_resume", "the schedule began again at the resume", "O(t) = E(t - r), t ≥ r", _RESTORE),
         CauseInfo(
@@ -198,6 +204,12 @@ CAUSES: dict[str, CauseInfo] = {
             "a value tied to the learning rate does not follow it",
             "w(t) ≠ its own schedule",
             "schedule it with the learning rate, by the same counter",
+        ),
+        CauseInfo(
+            "two_causes",
+            "two bugs at once, or one on top of the other from some step on",
+            "O(t) = A(B(t)), A and B two of the causes on this page",
+            "mend both: `lrwatch explain` shows what to change for each",
         ),
         CauseInfo(
             "unexplained",

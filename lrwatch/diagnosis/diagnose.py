@@ -9,32 +9,50 @@ import numpy as np
 
 from lrwatch.diagnosis import words
 from lrwatch.diagnosis.case import Case, Hypothesis
+from lrwatch.diagnosis.causes import CAUSES
 from lrwatch.diagnosis.local import localised
+from lrwatch.diagnosis.pairs import pairs
+from lrwatch.diagnosis.spans import since, spans
 from lrwatch.diagnosis.transforms import BY_STEPS, FIRST, SECOND, THIRD
+from lrwatch.diagnosis.transforms.base import Transform
 from lrwatch.findings import Cause, Confidence
+
+ENOUGH = 32
+"""Different values with which a curve that repeats a bug of the run is as certain as the first."""
 
 
 @dataclass(frozen=True)
 class Diagnosis:
     """A cause and the hypothesis behind it, which later rows are tested against (None: unexplained).
 
-    ``shift`` is the reading convention under which it holds, ``nearest`` what came closest.
+    ``shift`` is the reading convention under which it holds, ``nearest`` what came closest, ``by`` the transform that
+    gave the hypothesis.
     """
 
     cause: Cause
     hypothesis: Hypothesis | None
     nearest: Hypothesis | None = None
     shift: int = 0
+    by: Transform | None = None
+
+    @property
+    def fix(self) -> str:
+        """What to change; for two causes, both."""
+        parts = () if self.hypothesis is None else self.hypothesis.parts
+        names = dict.fromkeys(part.name for part in parts) if self.cause.name == "two_causes" else [self.cause.name]
+        return "; and ".join(dict.fromkeys(CAUSES[name].fix for name in names))
 
 
-def diagnose(case: Case) -> Diagnosis:
+def diagnose(case: Case, *, pairing: bool = True) -> Diagnosis:
     """Name the cause of a curve that differs from its promise.
 
     A cause is named only if its transform reproduces every row of the segment within tolerance and, where the
     scheduler's own position was recorded, that position too. When several do, the first by the documented order is
-    named with confidence ``ambiguous`` and the others are listed.
+    named with confidence ``ambiguous`` and the others are listed. Two causes at once are searched only when no single
+    one fits, and with ``pairing``.
     """
-    tried = [h for transform in FIRST for h in transform(case)]
+    by = {transform: list(transform(case)) for transform in FIRST}
+    tried = [h for hypotheses in by.values() for h in hypotheses]
     fitting = _fitting(tried, case)
     if not any(_owned(h, case) for h in fitting):  # then a change of shape may say the same, or more simply
         known = {h.name for h in fitting}
@@ -44,10 +62,32 @@ def diagnose(case: Case) -> Diagnosis:
     if not fitting:
         tried += (last := [h for transform in THIRD for h in transform(case)])
         fitting = _fitting(last, case)
-    fitting = [localised(h, case) for h in _without_superfluous(sorted(fitting, key=is_odd))]
+    if not fitting:
+        fitting = _one_per_meaning(since(case))
+    fitting = _without_superfluous(sorted(fitting, key=is_odd))
+    if not fitting and pairing:
+        fitting = _one_per_pair([h for h in (*pairs(case, tried), *spans(case, tried)) if _proven(h, case)])
+    source = next((t for t, hypotheses in by.items() if fitting and fitting[0] in hypotheses), None)
+    fitting = [localised(h, case) for h in fitting]
     if not fitting:
         return unexplained(case, min(tried, key=lambda h: h.residual(case.rows), default=None))
-    return _named(case, fitting, _explains(fitting[0], case))
+    return replace(_named(case, fitting, _explains(fitting[0], case)), by=source)
+
+
+def repeated(case: Case, known: Diagnosis) -> Diagnosis | None:
+    """The same bug once more, with numbers of its own: one that was named for certain elsewhere in the run, and whose
+    transform alone reproduces this curve too. None where it does not."""
+    if known.by is None or known.hypothesis is None or known.cause.confidence != "high":
+        return None
+    fitting = [localised(h, case) for h in _fitting(list(known.by(case)), case)]
+    fitting = [h for h in fitting if h.name == known.cause.name]
+    if not fitting or fitting[0].notes.get("others"):
+        return None
+    found = replace(_named(case, fitting[:1], _explains(fitting[0], case)), by=known.by)
+    if len(np.unique(case.rows.observed)) >= ENOUGH:
+        return found
+    missing = "few rows; it is named because it happened elsewhere in this run"
+    return replace(found, cause=replace(found.cause, confidence="low", missing_evidence=(missing,)))
 
 
 def _fitting(tried: list[Hypothesis], case: Case) -> list[Hypothesis]:
@@ -96,7 +136,8 @@ def _confidence(first: Hypothesis, others: list[Hypothesis], owners: list[str]) 
 
 def _beside(h: Hypothesis, case: Case) -> str:
     more = f" (or {h.notes['others']} other values)" if h.notes.get("others") else ""
-    return f"{h.name}: {words.sentence(h, case.facts)}{more}"
+    name = " + ".join(part.name for part in h.parts) or h.name
+    return f"{name}: {words.sentence(h, case.facts)}{more}"
 
 
 def unexplained(case: Case, nearest: Hypothesis | None) -> Diagnosis:
@@ -107,9 +148,16 @@ def unexplained(case: Case, nearest: Hypothesis | None) -> Diagnosis:
     return Diagnosis(Cause("unexplained", confidence="low", explains=share, sentence=sentence), None, nearest)
 
 
-def unsearched(others: int) -> Diagnosis:
-    """A worker that differs in another way than those that were looked at."""
-    return _nothing(f"it is none of the causes found on {others} other workers; no more were searched for")
+def unsearched(searched: int) -> Diagnosis:
+    """A curve that differs in another way than those that were looked at."""
+    return _nothing(
+        f"left undiagnosed: it is none of the causes found so far, and {searched} curves of this run were searched"
+    )
+
+
+def forgotten(segments: int) -> Diagnosis:
+    """A curve of which no rows are kept."""
+    return _nothing(f"left undiagnosed: rows are kept of the first {segments} segments of a worker only")
 
 
 def _nothing(sentence: str) -> Diagnosis:
@@ -135,6 +183,40 @@ def _one_per_meaning(fitting: list[Hypothesis]) -> list[Hypothesis]:
         else:
             kept[h.name] = h
     return list(kept.values())
+
+
+def _one_per_pair(fitting: list[Hypothesis]) -> list[Hypothesis]:
+    """Of the same two causes the simplest, which stands for the others; the pairs with the simplest numbers first."""
+    kept: dict[tuple[str, ...], Hypothesis] = {}
+    for h in sorted(fitting, key=_oddness):
+        kept.setdefault(tuple(sorted(part.name for part in h.parts) or [h.name]), h)
+    plain = [h for h in kept.values() if not any(part.name in _SHAPES for part in h.parts)]
+    return plain or list(kept.values())
+
+
+_SHAPES = ("shape_param", "floor", "wrong_family", "clamp", "reversed", "warmup_shape")
+"""Causes that have more freedom: of two causes none is one of these where others fit."""
+
+
+_FREE = ("factor", "floor", "horizon", "offset", "shape_param", "warmup_length", "rate")
+
+
+def _proven(h: Hypothesis, case: Case) -> bool:
+    """Whether the curve has more to tell than the numbers of two causes take: any straight line agrees with two."""
+    rows = case.rows
+    numbers = sum(part.name.startswith(_FREE) and not words.owners(part, case.facts) for part in h.parts)
+    if numbers < 2 or np.ptp(rows.t) == 0.0:
+        return True
+    line = np.polyval(np.polyfit(rows.t, rows.observed, 1), rows.t)
+    return not bool(
+        np.all(np.abs(line - rows.observed) <= np.maximum(rows.allowed(rows.observed), 1e-6 * np.abs(line)))
+    )
+
+
+def _oddness(h: Hypothesis) -> int:
+    """How many numbers of two causes nobody would have written down."""
+    values = [v for part in h.parts for v in part.params.values() if isinstance(v, float)]
+    return sum(len(f"{v:.11e}".partition("e")[0].rstrip("0")) > 5 for v in values) + sum(is_odd(p) for p in h.parts)
 
 
 def _without_superfluous(fitting: list[Hypothesis]) -> list[Hypothesis]:

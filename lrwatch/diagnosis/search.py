@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from lrwatch.schedules.base import FloatArray
+
 _GOLDEN = (np.sqrt(5.0) - 1.0) / 2.0
 
 
@@ -39,6 +41,25 @@ def best_integer(loss: Callable[[float], float], low: int, high: int, *, points:
         if len(grid) == high - low + 1:
             return int(grid[i])
         low, high = int(grid[max(i - 1, 0)]), int(grid[min(i + 1, len(grid) - 1)])
+
+
+def slopes(observed: FloatArray, fixed: FloatArray, varying: FloatArray, allowed: FloatArray) -> list[float]:
+    """The x for which O = fixed + x·varying within what each row allows, float64[n] each: none, or the simplest
+    fraction among them and their middle.
+
+    >>> slopes(np.array([2.0, 4.02]), np.zeros(2), np.array([1.0, 2.0]), np.array([0.05, 0.05]))
+    [2.0, 2.01]
+    """
+    rows = varying != 0.0
+    if not rows.any() or np.any(np.abs(observed - fixed)[~rows] > allowed[~rows]):
+        return []
+    x, half = (observed - fixed)[rows] / varying[rows], allowed[rows] / np.abs(varying[rows])
+    low, high = float(np.max(x - half)), float(np.min(x + half))
+    if not low <= high:
+        return []
+    middle = (low + high) / 2.0
+    simple = simple_fraction(middle, limit=1000, rtol=(high - low) / 2.0 / abs(middle) if middle else 0.0)
+    return list(dict.fromkeys((simple, middle)))
 
 
 def simple_fraction(x: float, *, limit: int = 64, rtol: float = 1e-6) -> float:

@@ -23,8 +23,19 @@ def owners(h: Hypothesis, facts: Facts) -> list[str]:
 
 def sentence(h: Hypothesis, facts: Facts) -> str:
     """The hypothesis in words, without a full stop."""
+    p = h.params
+    about = " about" if p.get("bound") == "about" else ""
+    when = f" from{about} step {p['since']:g} on" if "since" in p and h.name not in ("frozen", "restart") else ""
+    return _sentence(h, facts) + when + (f", until step {p['ended']:g}" if "ended" in p and not h.parts else "")
+
+
+def _sentence(h: Hypothesis, facts: Facts) -> str:
     if h.name == "rate":
         return _rate(h, facts)
+    if h.parts:
+        first, second = (sentence(part, facts) for part in h.parts)
+        later = "since" in h.parts[1].params
+        return f"two bugs, one after the other: {first}; then {second}" if later else f"two bugs: {first}; and {second}"
     words = _WORDS.get(h.name)
     return words(dict(h.params), facts) if words else CAUSES[h.name].title
 
@@ -109,6 +120,10 @@ _WORDS: dict[str, Callable[[dict[str, Any], Facts], str]] = {
     "frozen_at_resume": lambda p, f: f"after the resume at step {p['at']:g} the learning rate does not move",
     "restart_at_resume": lambda p, f: (
         f"the schedule began again at the resume at step {p['at']:g}: the scheduler's state was not restored"
+    ),
+    "restart": lambda p, f: (
+        f"the schedule began again{' about' if p.get('bound') == 'about' else ''} at step {p['at']:g}, where no resume "
+        "is recorded: the scheduler was built anew"
     ),
     "single_sample_at_resume": lambda p, f: (
         f"only the first update after the resume, {p['at']:g}, used {p['value']:.6g}: the scheduler was built "

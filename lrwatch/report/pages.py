@@ -177,12 +177,13 @@ def _rule_page(slug: str) -> list[Block]:
     return [first, Block("prose", f"Severity {rule.severity}; `lrwatch plan` asks it before training.{needs}"), *rest]
 
 
+LETTERS = "O is the value that was used, E the one that the contract promises, t the position on its clock."
+
+
 def _cause_page(cause: CauseInfo) -> list[Block]:
     return [
         Block("code", cause.formula),
-        Block(
-            "prose", "O is the value that was used, E the one that the contract promises, t the position on its clock."
-        ),
+        Block("prose", LETTERS),
         Block("heading", "Fix"),
         Block("prose", cause.fix[:1].upper() + cause.fix[1:] + "."),
     ]

@@ -65,15 +65,19 @@ def settled(case: Case, curve_of: Callable[[float], Curve], found: float) -> lis
     """
 
     def worst(x: float) -> float:
-        predicted = curve_of(x).at(case.rows.t)
-        off, allowed = np.abs(case.rows.observed - predicted), case.rows.allowed(predicted)
-        exact = np.where(off > 0, np.inf, 0.0)  # where nothing at all is allowed: around a promise of 0
-        return float(np.max(np.divide(off, allowed, out=exact, where=allowed > 0)))
+        return worst_row(case.rows, curve_of(x).at(case.rows.t))
 
     if found <= 0.0 or not len(case.rows) or worst(found) <= 1.0:
         return [found]
     near = max(case.rows.resolution(), 1e-9) * 100.0
     return [found, minimise(worst, (found * np.linspace(1.0 - near, 1.0 + near, 17)).tolist(), rounds=30)]
+
+
+def worst_row(rows: Rows, predicted: FloatArray) -> float:
+    """The largest |O - predicted| in units of what its row allows."""
+    off, allowed = np.abs(rows.observed - predicted), rows.allowed(predicted)
+    exact = np.where(off > 0, np.inf, 0.0)  # where nothing at all is allowed: around a promise of 0
+    return float(np.max(np.divide(off, allowed, out=exact, where=allowed > 0)))
 
 
 def resumed(case: Case, name: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from lrwatch.curve import EPS
 from lrwatch.diagnosis.case import Case, Hypothesis, Rows
-from lrwatch.diagnosis.search import minimise, simple_fraction
+from lrwatch.diagnosis.search import minimise, simple_fraction, slopes
 from lrwatch.diagnosis.transforms.base import SEARCH_ROWS, Predict, Transform, following, loss, resumed, tidy
 from lrwatch.schedules.base import FloatArray
 from lrwatch.tolerance import EXACT_DIGITS, rounding
@@ -41,13 +41,8 @@ def ratios(case: Case, above: float) -> list[float]:
     if not rows.any():
         return []
     o, e = observed[rows], expected[rows]
-    half = case.rows.allowed(case.rows.observed)[rows] / np.abs(e)
-    low, high = float(np.max(o / e - half)), float(np.min(o / e + half))
-    if low <= high and np.isfinite(low + high):
-        middle = (low + high) / 2.0
-        simple = simple_fraction(middle, limit=1000, rtol=(high - low) / 2.0 / abs(middle) if middle else 0.0)
-        return list(dict.fromkeys((simple, middle)))
-    return list(dict.fromkeys((float(np.median(o / e)), float(np.dot(o, e) / np.dot(e, e)))))
+    found = slopes(o, np.zeros(len(o)), e, case.rows.allowed(case.rows.observed)[rows])
+    return found or list(dict.fromkeys((float(np.median(o / e)), float(np.dot(o, e) / np.dot(e, e)))))
 
 
 def _times(case: Case, c: float) -> Predict:

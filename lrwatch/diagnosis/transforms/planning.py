@@ -44,15 +44,15 @@ def horizon(case: Case) -> Iterator[Hypothesis]:
         return
     thin = case.rows.thin(SEARCH_ROWS)
     planned = last.start + last.length
-    if len(case.curve.phases) > (2 if _warmup(case) else 1):
+    if len(case.curve.phases) > (2 if warmup(case) else 1):
         yield from _all_stretched(case, planned, thin)
     if last.family == "warmup_stable_decay":
         yield from _share_of_decay(case, planned, thin)
     grid = (last.start + last.length * np.geomspace(1.0 / 64.0, 64.0, 129)).tolist()
     for after in behaviours(case.curve):
         found = minimise(_loss_of_end(case.curve, after, thin), grid)
-        *_, found = settled(case, lambda end, after=after: _ending(case.curve, end, after), found)  # type: ignore[misc]
-        endless = bool(np.all(case.rows.match(_ending(case.curve, grid[-1], after).at(case.rows.t))))
+        *_, found = settled(case, lambda end, after=after: ending(case.curve, end, after), found)  # type: ignore[misc]
+        endless = bool(np.all(case.rows.match(ending(case.curve, grid[-1], after).at(case.rows.t))))
         for end in dict.fromkeys((float(round(found)), found)):
             if end > last.start and differs(end, planned):
                 extra = {"after": after} if after != last.after else {}
@@ -60,7 +60,7 @@ def horizon(case: Case) -> Iterator[Hypothesis]:
                 yield Hypothesis(
                     resumed(case, "horizon"),
                     {"horizon": tidy(end), "planned": tidy(planned), **extra},
-                    following(_ending(case.curve, end, after)),
+                    following(ending(case.curve, end, after)),
                 )
 
 
@@ -84,7 +84,7 @@ def _share_of_decay(case: Case, planned: float, thin: Rows) -> Iterator[Hypothes
 
 def _all_stretched(case: Case, planned: float, thin: Rows) -> Iterator[Hypothesis]:
     """The phases after the warm-up grow with the horizon, as when their lengths are shares of it."""
-    since = _warmup(case) or 0.0
+    since = warmup(case) or 0.0
     grid = (since + (planned - since) * np.geomspace(1.0 / 16.0, 16.0, 129)).tolist()
     for origin in dict.fromkeys((0.0, since)):
 
@@ -150,12 +150,12 @@ def _listed(places: Iterable[float]) -> str:
     return ", ".join(f"{p:g}" for p in places)
 
 
-def _ending(curve: Curve, end: float, after: str) -> Curve:
+def ending(curve: Curve, end: float, after: str) -> Curve:
     return curve.with_last_phase(length=end - curve.phases[-1].start, after=after)
 
 
 def _loss_of_end(curve: Curve, after: str, rows: Rows) -> Callable[[float], float]:
-    return lambda end: loss(_ending(curve, end, after).at(rows.t), rows)
+    return lambda end: loss(ending(curve, end, after).at(rows.t), rows)
 
 
 def past_horizon(case: Case) -> Iterator[Hypothesis]:
@@ -170,8 +170,8 @@ def past_horizon(case: Case) -> Iterator[Hypothesis]:
 
 def warmup_length(case: Case) -> Iterator[Hypothesis]:
     """The warm-up takes W' instead of W; the decay after it keeps its end, or its length."""
-    case = replace(case, curve=_split(case.curve))
-    width = _warmup(case)
+    case = replace(case, curve=split(case.curve))
+    width = warmup(case)
     if width is None:
         return
     thin = case.rows.thin(SEARCH_ROWS)
@@ -186,15 +186,15 @@ def warmup_length(case: Case) -> Iterator[Hypothesis]:
                 yield Hypothesis(
                     "warmup_scale" if scaled else "warmup_length",
                     {"warmup": tidy(new), "planned": tidy(width), "decay_keeps": keeps},
-                    following(case.curve.with_phases(_warmed(new, keeps))),
+                    following(case.curve.with_phases(warmed(new, keeps))),
                 )
 
 
 def _loss_of_warmup(curve: Curve, keeps: str, rows: Rows) -> Callable[[float], float]:
-    return lambda new: loss(curve.with_phases(_warmed(new, keeps)).at(rows.t), rows)
+    return lambda new: loss(curve.with_phases(warmed(new, keeps)).at(rows.t), rows)
 
 
-def _warmed(new: float, keeps: str) -> Change:
+def warmed(new: float, keeps: str) -> Change:
     """The phases with a warm-up of ``new``. The next one keeps its end, or all are moved as they are (``length``),
     or all but the last, which keeps its end (``horizon``)."""
 
@@ -218,8 +218,8 @@ def _warmed(new: float, keeps: str) -> Change:
 
 def warmup_missing(case: Case) -> Iterator[Hypothesis]:
     """No warm-up: its steps at the peak, or the decay from step 0 on (over its own length, or up to the end)."""
-    case = replace(case, curve=_split(case.curve))
-    width = _warmup(case)
+    case = replace(case, curve=split(case.curve))
+    width = warmup(case)
     if width is None:
         return
     peak = float(case.curve.at(np.array([width]))[0])
@@ -230,18 +230,34 @@ def warmup_missing(case: Case) -> Iterator[Hypothesis]:
     )
     yield Hypothesis("warmup_missing", {"instead": "decay"}, lambda rows: case.curve.at(rows.t + width))
 
-    def stretched(phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
+    longer = case.curve.with_phases(_from_the_start(width))
+    yield Hypothesis("warmup_missing", {"instead": "longer decay"}, following(longer))
+
+
+def _from_the_start(width: float) -> Change:
+    """The phases without the first; the next begins in its place and keeps its end."""
+
+    def change(phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
         second, *rest = phases[1:]
         length = None if second.length is None else second.length + width
         return (replace(second, start=0.0, length=length), *rest)
 
-    yield Hypothesis("warmup_missing", {"instead": "longer decay"}, following(case.curve.with_phases(stretched)))
+    return change
+
+
+def unwarmed(curve: Curve, width: float) -> dict[str, Curve]:
+    """The curve without its warm-up, by what stands in its place."""
+    peak = MappingProxyType({"from": (1.0, True), "to": (1.0, True)})
+    return {
+        "longer decay": curve.with_phases(_from_the_start(width)),
+        "peak": curve.with_phases(lambda phases: (replace(phases[0], family="linear", params=peak), *phases[1:])),
+    }
 
 
 def warmup_origin(case: Case) -> Iterator[Hypothesis]:
     """Another of the usual conventions for the first and last value of a linear warm-up."""
-    case = replace(case, curve=_split(case.curve))
-    width = _warmup(case)
+    case = replace(case, curve=split(case.curve))
+    width = warmup(case)
     if width is None or case.curve.phases[0].family != "linear":
         return
     first = case.curve.phases[0]
@@ -264,8 +280,8 @@ def _first_becomes(phase: Phase) -> Change:
 
 def warmup_shape(case: Case) -> Iterator[Hypothesis]:
     """A logarithmic warm-up, ln(1+t)/ln(W), where a linear one is promised."""
-    case = replace(case, curve=_split(case.curve))
-    width = _warmup(case)
+    case = replace(case, curve=split(case.curve))
+    width = warmup(case)
     if width is None or width < 2:
         return
     low, peak = (float(v) for v in case.curve.at(np.array([0.0, width])))
@@ -277,7 +293,7 @@ def warmup_shape(case: Case) -> Iterator[Hypothesis]:
     yield Hypothesis("warmup_shape", {"shape": "logarithmic"}, predict)
 
 
-def _split(curve: Curve) -> Curve:
+def split(curve: Curve) -> Curve:
     """The same curve with the warm-up of a ``warmup_stable_decay`` as a phase of its own."""
     first = curve.phases[0]
     width = first.params["warmup"] if first.family == "warmup_stable_decay" else 0.0
@@ -290,7 +306,7 @@ def _split(curve: Curve) -> Curve:
     return curve.with_phases(lambda _: (warm, rest))
 
 
-def _warmup(case: Case) -> float | None:
+def warmup(case: Case) -> float | None:
     """Length of the warm-up, a first phase that ends higher than it begins, if any row lies in it."""
     curve, first = case.curve, case.curve.phases[0]
     if first.end is None or len(curve.phases) < 2 or case.rows.t[0] >= first.end:
