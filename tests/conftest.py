@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import random
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -60,6 +63,24 @@ def _one_torchrun_at_a_time(request: pytest.FixtureRequest) -> Iterator[None]:
     with (ROOT / "tests" / "conftest.py").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """A port of this machine on which nobody listens.
+
+    Below the range from which systems take the ports of outgoing connections: one of those may sit on any other a
+    moment later.
+    """
+
+    def free() -> int:
+        for port in random.Random().sample(range(18_000, 30_000), 200):
+            with socket.socket() as s, contextlib.suppress(OSError):
+                s.bind(("127.0.0.1", port))
+                return port
+        raise AssertionError("none of 200 ports is free")
+
+    return free
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -111,10 +111,8 @@ def test_any_free_port_on_loopback_and_a_file_that_says_which(running: Exporter,
     assert (running.url, running.port) == (None, None)
 
 
-def test_a_wished_port_is_taken() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def test_a_wished_port_is_taken(free_port: Callable[[], int]) -> None:
+    port = free_port()
     made = exporter(port)
     try:
         assert (made.port, made.problems) == (port, [])

@@ -174,11 +174,9 @@ def start(run_dir: Path, script: str, port: int) -> subprocess.Popen[bytes]:
 
 
 def test_an_elastic_restart_takes_the_same_port_and_a_start_that_died_before_its_first_row_is_none(
-    tmp_path: Path, training: Training
+    tmp_path: Path, training: Training, free_port: Callable[[], int]
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     child = start(tmp_path, "time.sleep(60)", port)
     try:
         url = f"http://127.0.0.1:{port}/metrics"

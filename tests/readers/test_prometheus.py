@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import socket
 import subprocess
 import time
 import urllib.parse
@@ -44,8 +43,9 @@ def rates() -> list[float]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, tool: Callable[[str], str]) -> Iterator[str]:
-    """A Prometheus that holds run a, every step of two workers 1 ms apart, and run b as scraped every 15 s."""
+def server(
+    tmp_path_factory: pytest.TempPathFactory, tool: Callable[[str], str], free_port: Callable[[], int]
+) -> Iterator[str]:
     home = tmp_path_factory.mktemp("prometheus")
     for rank in range(2):
         rows = "".join(f"{t},{lr!r},{'nan' if t == 7 else 2.5},{BEGIN + t / 1000!r}\n" for t, lr in enumerate(rates()))
@@ -68,9 +68,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, tool: Callable[[str], str])
         command = [tool("promtool"), "tsdb", "create-blocks-from", "openmetrics", str(home / name), str(home / "data")]
         subprocess.run(command, check=True, capture_output=True, timeout=200)
     (home / "prometheus.yml").write_text("global: {}\n")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [tool("prometheus"), f"--config.file={home}/prometheus.yml", f"--storage.tsdb.path={home}/data",
          f"--web.listen-address=127.0.0.1:{port}", "--storage.tsdb.retention.time=100y"],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -111,11 +110,12 @@ def test_an_old_run_is_not_overwritten(train: Train, run: Runs) -> None:
     assert len(list((run().path / "trace").iterdir())) == 1
 
 
-def test_an_old_run_is_not_overwritten_under_torchrun(train: Train, run: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+def test_an_old_run_is_not_overwritten_under_torchrun(
+    train: Train, run: Runs, monkeypatch: pytest.MonkeyPatch, free_port: Callable[[], int]
+) -> None:
     for name, value in {
-        "RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "GLOO_SOCKET_IFNAME": "lo",
+        "RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(),
+        "GLOO_SOCKET_IFNAME": "lo",
     }.items():  # fmt: skip
         monkeypatch.setenv(name, str(value))
     assert train(steps=1) == 0
