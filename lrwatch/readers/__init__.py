@@ -6,6 +6,7 @@ for item in source: ...            # chunks, events and damage, in recorded orde
 
 from __future__ import annotations
 
+import re
 import shutil
 import stat
 import sys
@@ -131,6 +132,10 @@ def _head(path: Path, options: Options) -> bytes:
 
 
 def _recognised(path: Path, head: bytes, options: Options) -> Reader:
+    if re.match(rb"\s*\[\s*\{", head):
+        raise TraceError(
+            "is one JSON array; write its rows as JSON Lines: jq -c '.[]' OLD > NEW", source=options.name(path)
+        )
     best, score = _best(path, head)
     if score == 0 and len(head) == HEAD and b"\0" not in head:  # a log may begin with much that is no row
         best, score = _best(path, unpacked(path, options.name(path), FURTHER))

@@ -22,7 +22,17 @@ import numpy as np
 from lrwatch.errors import TraceError
 from lrwatch.readers import _fast
 from lrwatch.readers._rows import EMPTY, Rows, is_number
-from lrwatch.readers._tables import ROW_INDEX, Table, first_line, header_text, listed, separated, table
+from lrwatch.readers._streams import unpacked
+from lrwatch.readers._tables import (
+    ROW_INDEX,
+    Table,
+    decimal_commas,
+    header_line,
+    header_text,
+    listed,
+    separated,
+    table,
+)
 from lrwatch.readers.base import Convention, Options, blocks, rank_in
 from lrwatch.trace.model import Array, Chunk, Damage, DamageKind, Item, TraceInfo
 from lrwatch.trace.names import resolve
@@ -35,8 +45,7 @@ class File:
 
     def __init__(self, path: Path, options: Options, format: str, convention: Convention):
         self.path, self.options, self.name, self.convention = path, options, options.name(path), convention
-        line = header_text(first_line(path, self.name), self.name)
-        self.table = table(*separated(line), options, self.name, convention.axis)
+        self.table = _table(self.name, unpacked(path, self.name, 1 << 20), options, convention)
         named = rank_in(Path(self.name))
         self.rank: int | None = None if "rank" in self.table.layout.columns else named or 0
         self.info = TraceInfo((self.name,), format, tuple(self._assumed()))
@@ -55,6 +64,8 @@ class File:
                 f"column {header[step]!r} of {self.name} counts updates from {self.convention.first_step} "
                 f"(--first-step 1 if the first update is number 1)"
             )
+        if self.table.comma:
+            yield f"numbers of {self.name} have decimal commas"
         for name in layout.unused:
             yield f"column {name!r} of {self.name} is not used: another one means the same (--map chooses)"
 
@@ -69,8 +80,15 @@ class File:
 
 def lines(name: str, head: bytes, options: Options, convention: Convention) -> Reading:
     """How to read a table line by line, its header given. Raises TraceError: the header is none."""
-    found = table(*separated(header_text(head.partition(b"\n")[0], name)), options, name, convention.axis)
-    return Reading(name, found, options, convention, rank_in(Path(name)) or 0)
+    return Reading(name, _table(name, head, options, convention), options, convention, rank_in(Path(name)) or 0)
+
+
+def _table(name: str, head: bytes, options: Options, convention: Convention) -> Table:
+    """The layout of a table that begins like this."""
+    number, line = header_line(head)
+    found = table(*separated(header_text(line, name, number)), options, name, convention.axis)
+    rows = head.split(b"\n", number)[number:]
+    return replace(found, line=number, comma=decimal_commas(found, rows[0] if rows else b""))
 
 
 class Reading:
@@ -80,6 +98,7 @@ class Reading:
         self.name, self.options, self.rank = name, options, rank
         self.delimiter, self.convention = table.delimiter, convention
         self.table: Table | None = table
+        self.header, self.comma = table.line, table.comma
         self.rows = self._rows(table)
         self.seen = False
 
@@ -89,8 +108,12 @@ class Reading:
 
     def items(self, line: int, data: bytes) -> list[Item]:
         """What whole lines say; ``line`` is the number of the first."""
-        if line == 1:
-            line, data = 2, data.partition(b"\n")[2]
+        while line <= self.header:
+            line, data = line + 1, data.partition(b"\n")[2]
+            if not data:
+                return []
+        if self.comma:
+            data = data.replace(b",", b".")
         self.seen = self.seen or bool(data.strip())
         made = self._quickly(data, line)
         return self._slowly(data, line) if made is None else made

@@ -20,11 +20,17 @@ from lrwatch.trace.model import SIGNALS, Chunk, Damage, DamageKind, Event, Item,
 Row = Mapping[str, str]
 Parse = Callable[[str], Row | None]
 """A line → its row; None: it is none. May keep a state from line to line."""
+Start = Callable[[Options], Parse]
 
 VALIDATION: Final = "validation/"
+_MOST_WORKERS: Final = 4096
+_LONG: Final = 10
+"""Digits that no rank has."""
 _LIKE: Final = 6
 """Characters that a torn row has in common with the one before it."""
 _ANSI = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
+_WORKER = re.compile(r"^\[[A-Za-z_]*(\d{1,6})\]: ?", re.M)
+"""What torchrun puts before each line where several workers write to one log: ``[default0]:``, ``[rank3]:``."""
 
 
 class Records:
@@ -35,7 +41,7 @@ class Records:
         self.rows = Rows(name, options, convention, rank)
         self.first = convention.first(options)
         self.next = 0
-        self.count, self.rated = 0, False
+        self.count, self.rated, self.wrong = 0, False, ""
 
     def take(self, rows: Sequence[Row], lines: Sequence[int], theirs: Mapping[str, str] | None = None) -> list[Item]:
         """The rows as items, damage among them first. theirs: column → its name in the source, for messages."""
@@ -71,6 +77,7 @@ class Records:
         chunks, wrong = self.rows.take(cells, np.array(lines), theirs or {})
         if wrong:
             damage: list[Item] = [self.damage("not_a_row", lines[i], why) for i, why in sorted(wrong.items())]
+            self.wrong = self.wrong or wrong[min(wrong)]
             good = [i for i in range(len(rows)) if i not in wrong]
             return [*damage, *self._chunks([rows[i] for i in good], [lines[i] for i in good], theirs)]
         self.noted(chunks)
@@ -96,15 +103,18 @@ class Records:
             update = max(int(float(row["update"])) - self.first + 1, 0)  # those before it are done
         except (KeyError, ValueError, OverflowError):
             pass
-        return [Event("validation", update, self.rank, 0, None, {"metrics": values}, self.name, line)]
+        worker = row.get("rank", "")
+        rank = int(worker) if worker.isdecimal() and len(worker) < _LONG else self.rank
+        return [Event("validation", update, rank, 0, None, {"metrics": values}, self.name, line)]
 
 
 class Log:
     """The state of reading one log whose lines may be rows, and mostly are something else."""
 
-    def __init__(self, name: str, options: Options, convention: Convention, parse: Parse, rank: int = 0):
-        self.name, self.parse = name, parse
+    def __init__(self, name: str, options: Options, convention: Convention, start: Start, rank: int = 0):
+        self.name, self.options, self.start = name, options, start
         self._begins = ""
+        self._workers: dict[str, Parse] = {"": start(options)}
         self.records = Records(name, options, convention, rank)
 
     def items(self, line: int, data: bytes) -> list[Item]:
@@ -119,7 +129,7 @@ class Log:
                 if not part.strip():
                     continue
                 text = part.replace(b"\0", b"").decode("utf-8", "replace")
-                row = self.parse(text)
+                row = self._row(text)
                 if row is None:
                     if number == cut and self._begins and text.startswith(self._begins):
                         result.append(self.records.damage("torn", number, "torn last line; it is not used"))
@@ -133,7 +143,19 @@ class Log:
                     self._begins = text[:_LIKE]
                     rows.append(row)
                     lines.append(number)
+        if any("rank" in row for row in rows):
+            rows = [{"rank": str(self.records.rank), **row} for row in rows]
         return result + self.records.take(rows, lines)
+
+    def _row(self, text: str) -> Row | None:
+        """The row of a line; workers that write to one log each have a state of their own."""
+        worker = _WORKER.match(text)
+        if worker is None or len(self._workers) > _MOST_WORKERS:
+            return self._workers[""](text)
+        if worker[1] not in self._workers:
+            self._workers[worker[1]] = self.start(self.options)
+        row = self._workers[worker[1]](text[worker.end() :])
+        return row and {**row, "rank": worker[1]}
 
     def end(self) -> list[Item]:
         """No more lines will come."""
@@ -145,24 +167,24 @@ class LogFile:
 
     rereadable = True
 
-    def __init__(
-        self, path: Path, options: Options, format: str, convention: Convention, start: Callable[[Options], Parse]
-    ):
+    def __init__(self, path: Path, options: Options, format: str, convention: Convention, start: Start, mixed: bool):
         self.path, self.options, self.name = path, options, options.name(path)
         self.convention, self.start = convention, start
-        self.rank: int | None = rank_in(Path(self.name)) or 0
+        self.rank: int | None = None if mixed else rank_in(Path(self.name)) or 0
         self.info = TraceInfo((self.name,), format, convention.known)
 
     def __iter__(self) -> Iterator[Item]:
-        log = Log(self.name, self.options, self.convention, self.start(self.options), self.rank or 0)
+        log = Log(self.name, self.options, self.convention, self.start, self.rank or 0)
         for line, data in blocks(self.path, self.options.chunk_rows, name=self.name):
             yield from log.items(line, data)
         yield from log.end()
-        refuse_nothing(log.records, self.info.format)
+        refuse_nothing(log.records, self.info.format, "".join(f"; {sentence}" for sentence in self.info.assumed))
 
 
-def refuse_nothing(records: Records, format: str) -> None:
+def refuse_nothing(records: Records, format: str, known: str = "") -> None:
     """Raises TraceError: no line was a row."""
+    if not records.count and records.wrong:
+        raise TraceError(f"none of its rows can be used: {records.wrong}{known}", source=records.name)
     if not records.count:
         raise TraceError(
             f"has no row with a step that the reader {format} recognises; nothing to check", source=records.name
@@ -172,7 +194,7 @@ def refuse_nothing(records: Records, format: str) -> None:
 def log_reader(
     name: str,
     convention: Convention,
-    start: Callable[[Options], Parse],
+    start: Start,
     detect: Callable[[str], float],
     *,
     conventions: Callable[[str, Options], Convention] | None = None,
@@ -190,14 +212,19 @@ def log_reader(
         if path.is_dir():
             raise TraceError("is a directory; name the logs in it", source=options.name(path))
         head = b"".join(data for _, data in zip(range(1), (d for _, d in blocks(path, 4096)), strict=False))
-        return LogFile(path, options, name, usual(plain(head), options), start)
+        mixed = _WORKER.search(_uncoloured(head)) is not None
+        return LogFile(path, options, name, usual(plain(head), options), start, mixed)
 
     def lines(of: str, head: bytes, options: Options) -> Lines:
-        return Log(of, options, usual(plain(head), options), start(options), rank_in(Path(of)) or 0)
+        return Log(of, options, usual(plain(head), options), start, rank_in(Path(of)) or 0)
 
     return Reader(name, recognise, open_file, lines)
 
 
 def plain(head: bytes) -> str:
-    """The text of a log's first bytes, without colours."""
+    """The text of a log's first bytes, without colours and workers."""
+    return _WORKER.sub("", _uncoloured(head))
+
+
+def _uncoloured(head: bytes) -> str:
     return _ANSI.sub(b"", head).decode("utf-8", "replace")

@@ -1,7 +1,8 @@
-"""The bytes of a file, unpacked where it is compressed."""
+"""The bytes of a file, unpacked where it is compressed, as UTF-8 where it is UTF-16."""
 
 from __future__ import annotations
 
+import codecs
 import zlib
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -10,6 +11,8 @@ from lrwatch.errors import MissingExtra, TraceError
 
 GZIP: Final = b"\x1f\x8b"
 ZSTD: Final = b"\x28\xb5\x2f\xfd"
+UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+"""What redirection in PowerShell and Excel's "Unicode text" begin with."""
 _STEP: Final = 1 << 14
 """Compressed bytes that are read at once: they may become a thousand times as many."""
 _TAIL: Final = 1 << 12
@@ -38,6 +41,8 @@ def opened(path: Path, name: str) -> Stream:
             return _Packed(path, name, lambda: zlib.decompressobj(wbits=31))
         if magic == ZSTD:
             return _Packed(path, name, _zstd(name))
+        if magic[:2] in UTF16:
+            return _Recoded(path, name)
     return _Plain(path, name)
 
 
@@ -115,6 +120,12 @@ class _Packed:
             data = self.left or self.plain.read(_STEP)
             self.left = b""
             if not data:
+                if self.unpacker is not None and not self.unpacker.eof:
+                    raise TraceError(
+                        f"is cut short: its compressed data ends in the middle, at byte {self.plain.offset}; unpack by "
+                        "hand what is there, and verify that",
+                        source=self.name,
+                    )
                 break
             try:
                 if self.unpacker is None or self.unpacker.eof:
@@ -132,3 +143,21 @@ class _Packed:
             result.append(part)
             n += len(part)
         return b"".join(result)
+
+
+class _Recoded:
+    """UTF-16 with a byte order mark."""
+
+    def __init__(self, path: Path, name: str):
+        self.plain = _Plain(path, name)
+        self.decoder = codecs.getincrementaldecoder("utf-16")(errors="replace")
+
+    @property
+    def place(self) -> int:
+        return self.plain.offset
+
+    def read(self, size: int) -> bytes:
+        while data := self.plain.read(size):
+            if text := self.decoder.decode(data):
+                return text.encode("utf-8", "replace")
+        return self.decoder.decode(b"", final=True).encode("utf-8", "replace")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +21,20 @@ ROW: Final = "#row"
 """As a mapped column: the number of the row, counted from 0."""
 ROW_INDEX: Final = -1
 """Its place in a layout."""
+_COMMENTS: Final = 64
+"""Lines before the header, at most."""
+_DECIMAL_COMMA = re.compile(rb"\s*-?\d+,\d+(?:[eE][-+]?\d+)?\s*")
 
 
 @dataclass(frozen=True)
 class Table:
-    """How the lines of a file are to be read."""
+    """How the lines of a file are to be read. line: the header's; comma: whether numbers have decimal commas."""
 
     delimiter: str
     header: tuple[str, ...]
     layout: Layout
+    line: int = 1
+    comma: bool = False
 
 
 def first_line(path: Path, name: str) -> bytes:
@@ -36,19 +42,42 @@ def first_line(path: Path, name: str) -> bytes:
     return unpacked(path, name, 1 << 20).partition(b"\n")[0]
 
 
-def header_text(line: bytes, name: str) -> str:
-    """The first line without byte order mark and the # that some tools begin it with."""
-    if line[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise TraceError("is UTF-16; save it as UTF-8", source=name)
+def header_line(head: bytes) -> tuple[int, bytes]:
+    """Number and bytes of the header's line; before it there may be comments and Excel's ``sep=;``."""
+    lines = head.split(b"\n", _COMMENTS)
+    for number, line in enumerate(lines, 1):
+        text = line.decode("utf-8", "replace").removeprefix("\ufeff").strip()
+        comment = text.startswith("#") and not any(c.startswith("lr/") for c in resolve(separated(text[1:])[0]).columns)
+        if number == len(lines) or not (comment or re.fullmatch(r"sep=.", text)):
+            return (number, line) if text.lstrip("#") else (1, lines[0])
+    return 1, lines[0]
+
+
+def header_text(line: bytes, name: str, number: int = 1) -> str:
+    """The header's line without byte order mark and the # that some tools begin it with."""
     if b"\0" in line:
         raise TraceError("is binary, no table", source=name)
     try:
         text = line.decode("utf-8-sig").strip("\r\n")
     except UnicodeDecodeError:
-        raise TraceError("has a header that is not UTF-8; save it as UTF-8", source=name, line=1) from None
+        raise TraceError("has a header that is not UTF-8; save it as UTF-8", source=name, line=number) from None
     if not text.strip():
-        raise TraceError("begins with an empty line; put the header there, e.g. step,lr", source=name, line=1)
+        raise TraceError("begins with an empty line; put the header there, e.g. step,lr", source=name, line=number)
+    if "\r" in text:
+        raise TraceError(
+            "has lines that end in carriage returns alone; convert them: tr '\\r' '\\n' < OLD > NEW", source=name
+        )
     return text.removeprefix("#").lstrip(" ")
+
+
+def decimal_commas(table: Table, rows: bytes) -> bool:
+    """Whether these rows of a table with semicolons write rates as ``0,001``."""
+    if table.delimiter != ";":
+        return False
+    lines = [line.split(b";") for line in rows.split(b"\n", 20)[:20]]
+    rates = [i for column, i in table.layout.columns.items() if column.startswith("lr/") and i != ROW_INDEX]
+    cells = [line[i] for line in lines for i in rates if i < len(line)]
+    return any(map(_DECIMAL_COMMA.fullmatch, cells)) and not any(b"." in cell for cell in cells)
 
 
 def _cells(text: str, delimiter: str) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from lrwatch.errors import TraceError
 from lrwatch.readers._delimited import File, lines
 from lrwatch.readers._streams import inner_name
-from lrwatch.readers._tables import separated
+from lrwatch.readers._tables import header_line, separated
 from lrwatch.readers.base import Convention, Options, Reader, TraceSource
 from lrwatch.trace.names import resolve
 
@@ -26,10 +26,10 @@ def _open(path: Path, options: Options) -> TraceSource:
 
 
 def _detect(path: Path, head: bytes) -> float:
-    line = head.partition(b"\n")[0]
+    line = header_line(head)[1]
     by_name = 0.5 if inner_name(path).suffix.lower() in (".csv", ".tsv") and head else 0.0
     if b"\0" in line or not line.strip() or line.lstrip()[:1] in (b"{", b"["):
-        return by_name if line[:2] in (b"\xff\xfe", b"\xfe\xff") else 0.0
+        return 0.0
     cells, _ = separated(line.decode("utf-8", "replace").removeprefix("\ufeff").removeprefix("#").strip())
     columns = resolve(cells).columns
     sure = ("update" in columns) + any(c.startswith("lr/") for c in columns)

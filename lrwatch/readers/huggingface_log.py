@@ -19,6 +19,9 @@ from lrwatch.readers.base import Convention, Options
 
 _LINE = re.compile(r"\{'(?:loss|eval_loss|train_runtime|grad_norm|learning_rate)': .*\}")
 _NAMES: Final = {"loss": "loss", "grad_norm": "grad_norm", "learning_rate": "lr/0"}
+_TOLD: Final = (
+    "steps are told from the share of epochs; if that is too coarse, --every N (its logging_steps) places its rows",
+)
 CONVENTION: Final = Convention(
     first_step=1,
     axis="epoch",
@@ -67,7 +70,7 @@ class Parser:
             return {"update": str(rows * self.every)}
         if not self.per:
             return {}
-        return {"update": update_of(str(epoch), self.per, isinstance(epoch, str))}
+        return {"update": update_of(str(epoch), self.per, isinstance(epoch, str)) or f"somewhere at epoch {epoch}"}
 
 
 def update_of(epoch: str, per: int, quoted: bool) -> str:
@@ -94,7 +97,7 @@ def update_of(epoch: str, per: int, quoted: bool) -> str:
 def _conventions(text: str, options: Options) -> Convention:
     quoted = re.search(r"\{'(?:loss|grad_norm|learning_rate)': '", text) is not None
     axis: Any = "update" if options.steps_per_epoch or options.every else "epoch"
-    known = () if axis == "update" else CONVENTION.known
+    known = CONVENTION.known if axis == "epoch" else () if options.every else _TOLD
     if quoted:
         known = (*known, "the rate is the one that the update used: these are lines of transformers 5")
     digits = 4 if quoted else None

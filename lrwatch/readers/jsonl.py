@@ -68,6 +68,10 @@ class File:
         for line, data in blocks(self.path, self.options.chunk_rows, name=self.name):
             yield from reading.items(line, data)
         yield from reading.end()
+        if not reading.keys:
+            raise TraceError(
+                'has no line that is a row; a row is one object, e.g. {"step": 0, "lr": 0.1}', source=self.name
+            )
         if not reading.records.rated:
             raise TraceError(
                 f"no row has a learning rate and a step; keys are {_few(reading.keys)} (--map lr=KEY --map step=KEY)",
