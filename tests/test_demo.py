@@ -14,11 +14,11 @@ from tests.conftest import ROOT
 
 
 @pytest.mark.torchrun
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(1000)
 def test_the_demo_names_the_bug(tmp_path: Path, lrwatch_on_path: dict[str, str]) -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "examples" / "demo.py", tmp_path / "demo"],
-        cwd=tmp_path, env=lrwatch_on_path, capture_output=True, text=True, timeout=400,
+        cwd=tmp_path, env=lrwatch_on_path, capture_output=True, text=True, timeout=900,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Healthy run: passed." in done.stdout

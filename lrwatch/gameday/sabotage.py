@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lrwatch.gameday.scenarios import Act, Scenario
+from lrwatch.trace.writer import replace_file
 from lrwatch.trainer.settings import Settings
 
 STARTED, SEEN, BEGUN, MENDED = "game-started", "game-seen", "game-begun", "game-mended"
@@ -99,7 +100,7 @@ class Saboteur:
         first, self._acted = not self._acted, True
         if not self._begun and self._made > self._at + self._needs:
             self._begun = True
-            (self.run_dir / BEGUN).write_text(repr(time.time()))
+            replace_file(self.run_dir / BEGUN, repr(time.time()).encode())  # whole: it is read as soon as it is there
         if act is not None and (first or (act.every and (self._made - self._at - 1) % act.every == 0)):
             ACTS[act.what](self)
 
