@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrwatch.checks import checks
+from lrwatch.checks._series import Part, Series
 from lrwatch.checks.base import Batch, Check, Context
 from lrwatch.checks.drift import Drift
 from lrwatch.checks.stepping import Stepping
@@ -99,6 +100,7 @@ class Session:
                 self._cannot[slug] = why
             elif cls.scope != "rank":
                 self._whole.append(cls(context))
+        self._series = Series.of({column for check in self._whole for column in check.follows})
         self._aligner = Aligner() if any(c.scope == "aligned" for c in self._whole) else None
         self._rows, self._steps = 0, (np.inf, -np.inf)
         self._damage: Counter[str] = Counter()
@@ -159,6 +161,8 @@ class Session:
             if self.contract is not None and self.contract.clock.axis == "update":
                 self._book.begin(event.rank, event.segment, float(event.update))
         worker.expectation.event(event)
+        if event.kind == "validation":
+            self._follow(self._series.settle())
         for check in (*worker.checks, *(c for c in self._whole if c.scope == "run")):
             self._ask(check, check.event, event)
 
@@ -173,9 +177,16 @@ class Session:
         for check in self._whole:
             if check.scope == "run":
                 self._ask(check, check.update, batch)
+        self._follow(self._series.feed(batch))
         if self._aligner is not None:
             self._align(self._aligner.push(chunk))
         self._remember(worker, batch)
+
+    def _follow(self, parts: Iterable[Part]) -> None:
+        for part in parts:
+            for check in self._whole:
+                if part.column in check.follows:
+                    self._ask(check, check.follow, part)
 
     def _align(self, released: Iterable[object]) -> None:
         for rows in released:
@@ -237,6 +248,7 @@ class Session:
         """No more rows will come. Safe to call once only."""
         if not self._finished:
             self._finished = True
+            self._follow(self._series.settle())
             if self._aligner is not None:
                 self._align(self._aligner.flush())
             for check in self._all_checks():
@@ -312,7 +324,7 @@ class Session:
             return finding
         info = CAUSES[diagnosis.cause.name]
         severity = finding.severity if info.severity is None else info.severity
-        return replace(finding, cause=diagnosis.cause, fix=diagnosis.fix, severity=severity)
+        return replace(finding, cause=diagnosis.cause, fix=info.fix, severity=severity)
 
     def doubtful(self) -> bool:
         """Whether ``confirm`` could change a named cause."""

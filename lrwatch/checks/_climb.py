@@ -10,10 +10,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 
-from lrwatch.checks._series import FIRST, LAST, LEVEL, LR, SHARE, SPREAD, Levels, Rows, middle, runs, wander
+from lrwatch.checks._levels import FIRST, LAST, LEVEL, LR, SHARE, Levels, Step
+from lrwatch.checks._statistics import runs
+from lrwatch.checks.base import Check, Context, Part
+from lrwatch.findings import Finding, Severity
 from lrwatch.schedules.base import FloatArray
 
 NOISE = 6.0
@@ -72,7 +76,7 @@ class Rise:
 
 @dataclass
 class Climb:
-    """Fed with rows; ``found`` is what to report: the first rise, extended by later ones.
+    """Fed with a loss; ``found`` is what to report: the first rise, extended by later ones.
 
     Attributes:
         late: report rises that begin in the last quarter of the schedule; False: all others.
@@ -84,7 +88,7 @@ class Climb:
     """
 
     late: bool
-    levels: Levels = field(default_factory=Levels)
+    levels: Levels | None = None
     placed: bool = False
     head: FloatArray = field(default_factory=lambda: np.empty(0))
     positive: bool = True
@@ -98,34 +102,35 @@ class Climb:
     above: int = 0
     above_since: tuple[int, float] = (-1, np.nan)
 
-    def feed(self, rows: Rows) -> None:
+    def feed(self, part: Part) -> None:
         """Take in rows."""
+        rows = part.rows
         self.placed = self.placed or bool(np.isfinite(rows.share[-1]))
         if len(self.head) < 3:
-            self.head = np.concatenate([self.head, rows.values])[:3]
-        self.positive = self.positive and float(rows.values.min()) >= 0.0
-        for fresh, turn in self.levels.feed(rows):
-            if self.open is None and self.levels.size > 1:
-                self._abrupt(fresh)
-            if turn:
-                self._judge()
+            self.head = np.concatenate([self.head, rows.values[:3]])[:3]
+        self.positive = self.positive and part.lowest >= 0.0
+        self.levels = part.levels
+        for step in part.steps:
+            if self.open is None and step.size > 1:
+                self._abrupt(step.fresh)
+            if step.turn:
+                self._judge(step)
 
     def finish(self) -> None:
         """No more rows will come."""
-        for _ in self.levels.flush():
-            self._judge()
+        if self.levels is not None and (step := self.levels.flushed()) is not None:
+            self._judge(step)
 
-    def _judge(self) -> None:
-        cells = self.levels.cells
+    def _judge(self, step: Step) -> None:
+        cells, start = step.cells, step.start
         n = cells.shape[1]
         tail = max(SUSTAINED, math.ceil(n * SUSTAINED_SHARE))
-        if n < tail + HISTORY or self.levels.start is None:
+        if n < tail + HISTORY or start is None:
             return
         if self.open is not None:
             self._follow(self.open, cells, tail)
             return
-        levels, start = cells[LEVEL], self.levels.start
-        spread, strays = middle(cells[SPREAD]), wander(levels[:-tail])
+        levels, spread, strays = cells[LEVEL], step.spread, step.strays(tail)
         noise = max(spread, strays)
         lr = float(cells[LR, -tail:].max())
         self.best = best = self._reached(levels[:-tail], cells[LR, :-tail], lr, start)
@@ -158,6 +163,8 @@ class Climb:
 
     def _abrupt(self, fresh: FloatArray) -> None:
         """A lost run within a cell of a long one: compared with the limit of the last judgement."""
+        if not self.above and float(fresh[LEVEL].max()) <= min(self.limit, self.limit_restarted):
+            return
         limit = np.where(fresh[LR] > self.limit_lr, self.limit_restarted, self.limit)
         long = runs(fresh[LEVEL] > limit, self.above)
         where = np.flatnonzero(long >= ABRUPT)
@@ -207,3 +214,54 @@ def _third_lowest(levels: FloatArray) -> float:
 def _place(cells: FloatArray, i: int) -> tuple[int, float]:
     """Where a cell begins: update and share of the schedule."""
     return int(cells[FIRST, i]), float(cells[SHARE, i])
+
+
+class LossClimb(Check):
+    """What the checks of a climbing loss have in common.
+
+    Attributes:
+        late: which rises are its own, see ``Climb``. fix: what to do about them.
+    """
+
+    scope = "run"
+    follows = ("loss",)
+    late: ClassVar[bool]
+    fix: ClassVar[str]
+
+    def __init__(self, context: Context):
+        super().__init__(context)
+        self.rank: int | None = None
+        self.climb = Climb(self.late)
+
+    def follow(self, part: Part) -> None:
+        self.rank = part.rank
+        self.climb.feed(part)
+
+    def finish(self) -> None:
+        self.climb.finish()
+
+    def where(self, rise: Rise) -> str:
+        """Where on the schedule it began, in words."""
+        return ""
+
+    def findings(self) -> list[Finding]:
+        rise = self.climb.found
+        if rise is None:
+            return []
+        stays = "and stays there" if rise.active else "and came back"
+        return [
+            self.finding(
+                f"the loss climbed from {rise.best:.4g} to {rise.level:.4g} since step {rise.first}{self.where(rise)} "
+                f"{stays}",
+                severity=Severity.error if rise.lost else Severity.warning,
+                signal="loss",
+                rank=self.rank,
+                first_step=rise.first,
+                last_step=rise.last,
+                state="active" if rise.active else "resolved",
+                fix=self.fix,
+            )
+        ]
+
+    def not_checked(self) -> str:
+        return "" if self.rank is not None else "the trace has no loss"

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lrwatch.checks._series import learning_rate, middle, newest, shares
-from lrwatch.checks.base import Batch
+from lrwatch.checks._levels import Levels
+from lrwatch.checks._statistics import middle
+from lrwatch.checks.base import Batch, Check, Context, Part
 from lrwatch.contract.model import Contract
 from lrwatch.schedules.base import FloatArray
 from lrwatch.trace.model import Event
@@ -18,15 +19,6 @@ HIGHER_IS_BETTER = ("acc", "auc", "bleu", "f1", "iou", "map", "precision", "psnr
 
 # rows of ``kept``
 UPDATE, SHARE, RATE, VALUE = range(4)
-
-
-@newest
-def _position(batch: Batch) -> tuple[float, float, float]:
-    """Share of the planned run that is over, and newest and highest learning rate, of a batch."""
-    lr = learning_rate(batch)
-    seen = lr[np.isfinite(lr)]
-    newest_lr, highest = (float(seen[-1]), float(seen.max())) if len(seen) else (np.nan, 0.0)
-    return float(shares(batch)[-1]), newest_lr, highest
 
 
 @dataclass
@@ -54,10 +46,10 @@ class Validations:
 
     def row(self, batch: Batch) -> None:
         """Remember where the run is; validations do not say it themselves."""
-        self.share, lr, highest = _position(batch)
-        self.peak = max(self.peak, highest)
-        if self.peak > 0 and lr == lr:
-            self.rate = lr / self.peak
+        self.share, rates = float(batch.shares[-1]), batch.rates
+        self.peak = max(self.peak, rates.high)
+        if self.peak > 0 and rates.newest == rates.newest:
+            self.rate = rates.newest / self.peak
 
     def take(self, event: Event, contract: Contract | None) -> float | None:
         """Take in an event; sign × value if it was a validation with this metric and a finite value."""
@@ -102,3 +94,35 @@ class Validations:
     def shown(self, value: float) -> str:
         """A value as it was recorded, in words."""
         return f"{self.sign * value:.4g}"
+
+
+class Validating(Check):
+    """What the checks of validations beside a training loss have in common.
+
+    Attributes:
+        validations: so far. levels: of the training loss; training: whether there is one.
+    """
+
+    scope = "run"
+    follows = ("loss",)
+
+    def __init__(self, context: Context):
+        super().__init__(context)
+        self.validations = Validations()
+        self.levels = Levels()
+        self.training = False
+
+    def update(self, batch: Batch) -> None:
+        self.validations.row(batch)
+
+    def follow(self, part: Part) -> None:
+        self.levels, self.training = part.levels, True
+
+    def event(self, event: Event) -> None:
+        value = self.validations.take(event, self.context.contract)
+        if value is not None:
+            self.validated(event, value)
+
+    def validated(self, event: Event, value: float) -> None:
+        """Judge a new validation: sign × value of its metric."""
+        raise NotImplementedError

@@ -4,6 +4,7 @@ A check sees a trace once, chunk by chunk, keeps a bounded state and can say at 
 
     check = Drift(context)          # one instance per rank for scope "rank", else one per run
     check.update(batch)             # rows, with what the contract expects of them
+    check.follow(part)              # loss and gradient norm of the run, for checks that judge their course
     check.event(event)              # what happened between rows
     check.findings()                # now, in mid-run
     check.finish()                  # no more rows will come
@@ -13,14 +14,17 @@ The class docstring of a check's module is its page: what it checks, why it matt
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lrwatch.checks._series import Part as Part
 from lrwatch.checks._state import pack, unpack
 from lrwatch.contract.model import Contract
 from lrwatch.curve import Curve
@@ -29,6 +33,9 @@ from lrwatch.schedules.base import FloatArray
 from lrwatch.tolerance import Precision
 from lrwatch.trace.align import Aligned as Aligned  # what `Check.aligned` is given
 from lrwatch.trace.model import Chunk, Damage, Event
+
+HUGE = 1e100
+"""Larger values count as this, so that no difference of two overflows."""
 
 Scope = Literal["rank", "aligned", "run"]
 """``rank``: one instance per worker, sees only its rows · ``aligned``: sees the rows of all workers side by
@@ -68,6 +75,84 @@ class Batch:
     allowed: Mapping[str, FloatArray] = field(default_factory=lambda: MappingProxyType({}))
     curves: Mapping[str, Curve] = field(default_factory=lambda: MappingProxyType({}))
 
+    @cached_property
+    def steps(self) -> FloatArray:
+        """The rows' updates, float64[n]."""
+        return self.chunk.columns["update"].astype(np.float64)
+
+    @cached_property
+    def lr(self) -> FloatArray:
+        """The used learning rate of the first group, float64[n], NaN where there is none."""
+        for name, values in self.chunk.columns.items():
+            if name.startswith("lr/"):
+                if name in self.chunk.missing:
+                    return np.where(self.chunk.missing[name], np.nan, values)
+                return np.asarray(values, dtype=np.float64)
+        return np.full(len(self.chunk), np.nan)
+
+    @cached_property
+    def rates(self) -> Rates:
+        """Of ``lr``."""
+        low, high = float(self.lr.min(initial=np.inf)), float(self.lr.max(initial=-np.inf))
+        if math.isfinite(low) and math.isfinite(high):
+            return Rates(True, low, high, float(self.lr[-1]))
+        seen = self.lr[np.isfinite(self.lr)]
+        return Rates(False, float(seen.min()), float(seen.max()), float(seen[-1])) if len(seen) else NO_RATES
+
+    @cached_property
+    def shares(self) -> FloatArray:
+        """How much of the planned run was over at each row, float64[n], NaN where nobody knows."""
+        horizon = next((c.horizon for c in self.curves.values()), None)
+        if self.t is None or not horizon or not self.chunk.origin_known:
+            return np.full(len(self.chunk), np.nan)
+        return self.t / horizon
+
+    @cached_property
+    def _finite(self) -> dict[str, Finite]:
+        return {}
+
+    def finite(self, column: str) -> Finite:
+        """The finite values of a column."""
+        if column not in self._finite:
+            self._finite[column] = Finite.of(self.chunk, column)
+        return self._finite[column]
+
+
+@dataclass(frozen=True)
+class Rates:
+    """All rows have a learning rate; its least, highest and newest value, of those that are finite."""
+
+    all: bool
+    low: float
+    high: float
+    newest: float
+
+
+NO_RATES = Rates(False, np.inf, -np.inf, np.nan)
+
+
+@dataclass(frozen=True)
+class Finite:
+    """A column, float64[n], none beyond ``HUGE``; where it has a finite value, bool[n]; whether it has everywhere."""
+
+    values: FloatArray
+    there: NDArray[np.bool_]
+    all: bool
+
+    @classmethod
+    def of(cls, chunk: Chunk, column: str) -> Finite:
+        values, missing = chunk.columns[column], chunk.missing.get(column)
+        if missing is None and len(values):
+            low, high = values.min(), values.max()
+            if low >= -HUGE and high <= HUGE:  # NaN is neither
+                return cls(values, np.ones(len(values), dtype=bool), True)
+        there = np.isfinite(values)
+        if missing is not None:
+            there &= ~missing
+        if np.abs(values).max(where=there, initial=0.0) > HUGE:
+            values = np.clip(values, -HUGE, HUGE)
+        return cls(values, there, bool(there.all()))
+
 
 class Check:
     """Base of all checks: the class attributes are its catalogue entry.
@@ -76,6 +161,7 @@ class Check:
         slug: its name everywhere; equals the module's name with dashes.
         code: stable identifier, unique; severity: of its findings, unless one says otherwise.
         title: half a line for tables.
+        follows: columns whose course it judges: ``loss``, ``grad_norm`` (scope ``run``).
     """
 
     slug: ClassVar[str]
@@ -84,6 +170,7 @@ class Check:
     scope: ClassVar[Scope] = "rank"
     severity: ClassVar[Severity] = Severity.error
     needs_contract: ClassVar[bool] = False
+    follows: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, context: Context):
         self.context = context
@@ -97,6 +184,9 @@ class Check:
 
     def update(self, batch: Batch) -> None:
         """Take in rows of one worker (scopes ``rank`` and ``run``)."""
+
+    def follow(self, part: Part) -> None:
+        """Take in the newest rows of a column that it follows."""
 
     def aligned(self, rows: Aligned) -> None:
         """Take in rows of all workers side by side (scope ``aligned``)."""

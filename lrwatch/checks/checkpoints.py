@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrwatch.checks._series import shares
 from lrwatch.checks.base import Batch, Check, Context
 from lrwatch.findings import Finding, Severity
 from lrwatch.trace.model import Event
@@ -80,7 +79,7 @@ class Checkpoints(Check):
             return
         self.rank = chunk.rank
         steps = chunk.columns["update"]
-        ts, share = chunk.columns.get("ts"), shares(batch)
+        ts, share = chunk.columns.get("ts"), batch.shares
         if chunk.segment != self.segment:
             self.segment, self.rarely = chunk.segment, False
             self.saved, self.saved_share = int(steps[0]), float(share[0])

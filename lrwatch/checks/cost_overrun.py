@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrwatch.checks._series import finite, shares
 from lrwatch.checks.base import Batch, Check, Context
 from lrwatch.findings import Finding, Severity
 from lrwatch.schedules.base import FloatArray
@@ -79,7 +78,7 @@ class CostOverrun(Check):
         self.world = chunk.world or self.world
         if "ts" not in chunk.columns or self.rank not in (None, chunk.rank):
             return
-        ts, there = finite(batch, "ts")
+        ts, there = batch.finite("ts").values, batch.finite("ts").there
         if not there.any():
             return
         self.rank = chunk.rank
@@ -87,7 +86,7 @@ class CostOverrun(Check):
             self.segment, self.done, self.began = chunk.segment, self.seconds, float(ts[there][0])
         seconds = np.maximum.accumulate(self.done + np.maximum(ts[there] - self.began, 0.0))
         self.seconds = float(seconds[-1])
-        self._judge(seconds, shares(batch)[there], chunk.columns["update"][there].astype(np.float64))
+        self._judge(seconds, batch.shares[there], chunk.columns["update"][there].astype(np.float64))
 
     def _judge(self, seconds: FloatArray, share: FloatArray, steps: FloatArray) -> None:
         spent = self._spent(seconds)

@@ -25,52 +25,15 @@ Source
 
 from __future__ import annotations
 
-from lrwatch.checks._climb import Climb
-from lrwatch.checks._series import TOGETHER, Follow
-from lrwatch.checks.base import Batch, Check, Context
-from lrwatch.findings import Finding, Severity
+from lrwatch.checks._climb import LossClimb
 
 
-class Divergence(Check):
+class Divergence(LossClimb):
     slug = "divergence"
     code = "LR303"
     title = "loss climbed and stays above what was reached"
-    scope = "run"
-
-    def __init__(self, context: Context):
-        super().__init__(context)
-        self.loss = Follow("loss", together=2 * TOGETHER)
-        self.climb = Climb(late=False)
-
-    def update(self, batch: Batch) -> None:
-        for rows in self.loss.rows(batch):
-            self.climb.feed(rows)
-
-    def finish(self) -> None:
-        for rows in self.loss.rest():
-            self.climb.feed(rows)
-        self.climb.finish()
-
-    def findings(self) -> list[Finding]:
-        rise = self.climb.found
-        if rise is None:
-            return []
-        stays = "and stays there" if rise.active else "and came back"
-        return [
-            self.finding(
-                f"the loss climbed from {rise.best:.4g} to {rise.level:.4g} since step {rise.first} {stays}",
-                severity=Severity.error if rise.lost else Severity.warning,
-                signal="loss",
-                rank=self.loss.rank,
-                first_step=rise.first,
-                last_step=rise.last,
-                state="active" if rise.active else "resolved",
-                fix="go back to the last checkpoint before that step; lower the learning rate, clip, or warm up longer",
-            )
-        ]
-
-    def not_checked(self) -> str:
-        return "" if self.loss.rank is not None else "the trace has no loss"
+    late = False
+    fix = "go back to the last checkpoint before that step; lower the learning rate, clip, or warm up longer"
 
 
 CHECK = Divergence

@@ -25,12 +25,14 @@ Source
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from lrwatch.checks._series import CELL, LEVEL, Follow, Restarts, Rows, cells_of, middle
-from lrwatch.checks.base import Batch, Check, Context
+from lrwatch.checks._levels import CELL, LEVEL, Rows, levels_of
+from lrwatch.checks._series import TINY
+from lrwatch.checks._statistics import middle, spread_of
+from lrwatch.checks.base import Check, Context, Part
 from lrwatch.findings import Finding, Severity
 from lrwatch.schedules.base import FloatArray
 
@@ -65,20 +67,20 @@ class Watch:
 
 
 @dataclass
-class Series:
+class Course:
     """Gradient norm (its logarithm) or loss of the followed worker.
 
     Attributes:
-        recent: rows since the restart, at most ``BEFORE``. ever: the highest level outside of explosions.
+        recent: values since the restart, at most ``BEFORE``. ever: the highest level outside of explosions.
+        pending: rows that make no level yet, from the first on that is not ordinary; before, None.
         explosions: how many; first, last: restart of the first, last row of the newest; lost: it did not come back.
         worst: restart, level before it and highest level of the worst.
     """
 
     column: str
-    follow: Follow
-    restarts: Restarts = field(default_factory=Restarts)
+    rank: int | None = None
     recent: FloatArray = field(default_factory=lambda: np.empty(0))
-    pending: FloatArray = field(default_factory=lambda: np.empty(0))
+    pending: FloatArray | None = None
     start: float = np.nan
     ever: float = -np.inf
     watch: Watch | None = None
@@ -89,30 +91,44 @@ class Series:
     lost: bool = False
     worst: tuple[int, float, float] = (-1, 0.0, 0.0)
 
-    def feed(self, rows: Rows) -> None:
+    def feed(self, part: Part) -> None:
         """Take in rows."""
-        if self.column == "grad_norm":
-            rows = rows.logs()
+        self.rank = part.rank
+        log = self.column == "grad_norm"
+        usable = not log or part.lowest >= TINY
+        if self.pending is None and usable and not len(part.restarts):
+            newest = part.rows.values[-BEFORE:]
+            self.recent = np.concatenate([self.recent, np.log(newest) if log else newest])[-BEFORE:]
+            self._ordinary(part.blocks.cells[LEVEL])
+            return
+        if self.pending is None:
+            before = part.earlier.pending.values
+            self.pending = np.log(before) if log else before
+        rows, starts = part.rows, part.restarts
+        if not usable:
+            keep = rows.values >= TINY
+            rows, starts = rows.take(keep), np.unique(np.cumsum(keep)[starts] - keep[starts])
         if not len(rows):
             return
-        starts = self.restarts.feed(rows)
-        for i, (begin, end) in enumerate(zip([0, *starts], [*starts, len(rows.values)], strict=True)):
+        if log:
+            rows = replace(rows, values=np.log(rows.values))
+        self._cycles(rows, [int(s) for s in starts if s < len(rows)])
+
+    def _cycles(self, rows: Rows, starts: list[int]) -> None:
+        for i, (begin, end) in enumerate(zip([0, *starts], [*starts, len(rows)], strict=True)):
             part = rows.take(slice(begin, end))
             if i:
                 self._restart(int(part.steps[0]))
             watched = 0 if self.watch is None else self._look(self.watch, part)
             self.recent = np.concatenate([self.recent, part.values[-BEFORE:]])[-BEFORE:]
-            self._ordinary(part.take(slice(watched, None)))
-
-    def _ordinary(self, part: Rows) -> None:
-        """Rows outside of a watch say which levels are ordinary."""
-        if not len(self.pending) and len(part) and not len(part) % CELL:
-            levels = cells_of(part.table)[LEVEL]
-        else:
-            waiting = np.concatenate([self.pending, part.values])
+            assert self.pending is not None
+            waiting = np.concatenate([self.pending, part.values[watched:]])
             whole = len(waiting) // CELL * CELL
-            self.pending = waiting[whole:]
-            levels = _levels(waiting[:whole])
+            self.pending = waiting[whole:].copy()
+            self._ordinary(levels_of(waiting[:whole]))
+
+    def _ordinary(self, levels: FloatArray) -> None:
+        """What is outside of a watch says which levels are ordinary."""
         if len(levels):
             if self.start != self.start:
                 self.start = float(levels[0])
@@ -123,7 +139,7 @@ class Series:
         recent, self.recent = self.recent, self.recent[:0]
         if len(recent) < BEFORE:
             return
-        usual, spread = middle(recent), float(np.subtract(*np.quantile(recent, (0.84, 0.16)))) / 2
+        usual, spread = middle(recent), spread_of(recent)
         if self.column == "grad_norm":
             limit = max(usual + max(TIMES, NOISE * spread), self.ever + EVER)
         else:
@@ -135,12 +151,12 @@ class Series:
 
     def _look(self, watch: Watch, part: Rows) -> int:
         """Watch these rows; how many of them belong to the watch."""
-        waiting = np.concatenate([watch.pending, part.table[:2]], axis=1)
+        waiting = np.concatenate([watch.pending, [part.steps, part.values]], axis=1)
         before = int(watch.pending.shape[1])
         whole = waiting.shape[1] // CELL * CELL
         watch.pending = waiting[:, whole:]
         steps = waiting[0, CELL - 1 : whole : CELL]
-        levels = _levels(waiting[1, :whole])
+        levels = levels_of(waiting[1, :whole])
         for i, (level, step) in enumerate(zip(levels.tolist(), steps.tolist(), strict=True)):
             if not self._still_watched(watch, level, int(step)):
                 self._end()
@@ -174,32 +190,20 @@ class Series:
             self.ever = max(self.ever, watch.high)
 
 
-def _levels(values: FloatArray) -> FloatArray:
-    """Medians of 8 rows, float64[n / 8]."""
-    ranked = np.sort(values.reshape(-1, CELL), axis=1)
-    return np.asarray((ranked[:, CELL // 2] + ranked[:, CELL // 2 - 1]) / 2)
-
-
 class ExplosionAtRestart(Check):
     slug = "explosion-at-restart"
     code = "LR307"
     title = "gradient norm or loss exploded at a warm restart"
     scope = "run"
+    follows = ("grad_norm", "loss")
     severity = Severity.warning
 
     def __init__(self, context: Context):
         super().__init__(context)
-        self.series = [Series(c, Follow(c)) for c in ("grad_norm", "loss")]
+        self.series = [Course(column) for column in self.follows]
 
-    def update(self, batch: Batch) -> None:
-        for series in self.series:
-            for rows in series.follow.rows(batch):
-                series.feed(rows)
-
-    def finish(self) -> None:
-        for series in self.series:
-            for rows in series.follow.rest():
-                series.feed(rows)
+    def follow(self, part: Part) -> None:
+        self.series[self.follows.index(part.column)].feed(part)
 
     def findings(self) -> list[Finding]:
         result = []
@@ -219,7 +223,7 @@ class ExplosionAtRestart(Check):
                     f"at the restart of step {step} the {word} rose from {usual:.3g} to {high:.3g} {how}{many}",
                     severity=Severity.error if series.lost else Severity.warning,
                     signal=series.column,
-                    rank=series.follow.rank,
+                    rank=series.rank,
                     first_step=series.first,
                     last_step=series.last,
                     state="active" if series.lost or followed else "resolved",
@@ -229,7 +233,7 @@ class ExplosionAtRestart(Check):
         return result
 
     def not_checked(self) -> str:
-        if all(series.follow.rank is None for series in self.series):
+        if all(series.rank is None for series in self.series):
             return "the trace has neither loss nor gradient norm"
         return "" if any(series.watched for series in self.series) else "no warm restart with 32 rows before it"
 

@@ -28,9 +28,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrwatch.checks._series import LEVEL, SLOWLY, SPREAD, Follow, Levels, Rows, middle
-from lrwatch.checks._validations import RATE, SHARE, UPDATE, VALUE, Validations
-from lrwatch.checks.base import Batch, Check, Context
+from lrwatch.checks._levels import LEVEL, SPREAD
+from lrwatch.checks._statistics import middle
+from lrwatch.checks._validations import RATE, SHARE, UPDATE, VALUE, Validating
+from lrwatch.checks.base import Context
 from lrwatch.findings import Finding, Severity
 from lrwatch.schedules.base import FloatArray
 from lrwatch.trace.model import Event
@@ -54,18 +55,14 @@ FLAT = 0.01
 ERRORS = 4.0
 
 
-class FlatValidation(Check):
+class FlatValidation(Validating):
     slug = "flat-validation"
     code = "LR308"
     title = "validation metric does not move"
-    scope = "run"
     severity = Severity.warning
 
     def __init__(self, context: Context):
         super().__init__(context)
-        self.validations = Validations()
-        self.loss = Follow("loss", together=SLOWLY)
-        self.levels = Levels()
         self.same = 1
         self.same_since = self.previous = np.nan
         self.starved = np.empty((4, 0))
@@ -75,21 +72,8 @@ class FlatValidation(Check):
         self.active = False
         self.message = ""
 
-    def update(self, batch: Batch) -> None:
-        self.validations.row(batch)
-        self._feed(self.loss.rows(batch))
-
-    def _feed(self, several: list[Rows]) -> None:
-        for rows in several:
-            for _ in self.levels.feed(rows):
-                pass
-
-    def event(self, event: Event) -> None:
-        value = self.validations.take(event, self.context.contract)
-        if value is None:
-            return
+    def validated(self, event: Event, value: float) -> None:
         v = self.validations
-        self._feed(self.loss.rest())
         self.active = False
         row = np.array([event.update, v.share, v.rate, value])
         self._frozen(row)

@@ -27,8 +27,10 @@ import math
 
 import numpy as np
 
-from lrwatch.checks._series import FIRST, LAST, LEVEL, SPREAD, Follow, Levels, Restarts, Rows, middle, rolling, runs
-from lrwatch.checks.base import Batch, Check, Context
+from lrwatch.checks._levels import FIRST, LAST, LEVEL, NO_ROWS, SPREAD, Levels, Rows, Step
+from lrwatch.checks._series import TINY
+from lrwatch.checks._statistics import middle, over_windows, rolling, runs
+from lrwatch.checks.base import Check, Context, Part
 from lrwatch.findings import Finding, Severity
 from lrwatch.schedules.base import FloatArray
 
@@ -57,13 +59,14 @@ class GradientExplosion(Check):
     code = "LR305"
     title = "gradient norm exploded"
     scope = "run"
+    follows = ("grad_norm",)
     severity = Severity.warning
 
     def __init__(self, context: Context):
         super().__init__(context)
-        self.norm = Follow("grad_norm")
-        self.levels = Levels()
-        self.restarts = Restarts()
+        self.rank: int | None = None
+        self.own: Levels | None = None
+        """Of the rows that count, from the first on that do not: after a restart, and norms of zero."""
         self.since_restart = AFTER_RESTART
         self.recent = np.empty((2, 0))
         """Levels and spreads of the last finest cells outside of explosions, at most ``WINDOW``."""
@@ -81,38 +84,41 @@ class GradientExplosion(Check):
         self.count = 0
         self.usual = self.highest = -np.inf
 
-    def update(self, batch: Batch) -> None:
-        for rows in self.norm.rows(batch):
-            self._rows(rows)
-
-    def finish(self) -> None:
-        for rows in self.norm.rest():
-            self._rows(rows)
-
-    def _rows(self, rows: Rows) -> None:
-        starts = self.restarts.feed(rows)
-        for begin, end in zip([0, *starts], [*starts, len(rows.values)], strict=True):
+    def follow(self, part: Part) -> None:
+        self.rank = part.rank
+        if self.own is None and part.lowest >= TINY and not len(part.restarts):
+            self._judge(part.steps)
+            return
+        if self.own is None:
+            self.own = part.earlier.copy()
+        rows, starts = part.rows, part.restarts
+        for begin, end in zip([0, *starts], [*starts, len(rows)], strict=True):
             if begin in starts:
                 self.since_restart, self.inherited = 0, True
                 self.recent = self.recent[:, :0]  # norms at the end of a cycle say nothing about the next one
-                self.levels.pending = self.levels.pending[:, :0]
+                self.own.pending = NO_ROWS
             settled = begin + AFTER_RESTART - self.since_restart
             self.since_restart = min(self.since_restart + end - begin, AFTER_RESTART)
             if settled < end:
-                self._feed(rows.take(slice(max(settled, begin), end)))
+                self._feed(self.own, rows.take(slice(max(settled, begin), end)))
 
-    def _feed(self, rows: Rows) -> None:
-        if not len(logs := rows.logs()):
-            return
-        for fresh, turn in self.levels.feed(logs):
-            self._take(fresh)
-            if turn and self.levels.cells.shape[1] >= EARLY:
-                past = np.sort(self.levels.cells[LEVEL])
-                noise = middle(self.levels.cells[SPREAD])
-                self.slow = float(past[len(past) // 4]) + max(SLOW, NOISE * noise)
+    def _feed(self, own: Levels, rows: Rows) -> None:
+        positive = rows if rows.values.min() >= TINY else rows.take(rows.values >= TINY)
+        if len(positive):
+            self._judge(own.feed(positive)[1])
+
+    def _judge(self, steps: list[Step]) -> None:
+        for step in steps:
+            self._take(step.fresh)
+            if step.turn and step.cells.shape[1] >= EARLY:
+                past = np.sort(step.cells[LEVEL])
+                self.slow = float(past[len(past) // 4]) + max(SLOW, NOISE * step.spread)
 
     def _take(self, fresh: FloatArray) -> None:
         """Judge new finest cells."""
+        if self._ordinary(fresh):
+            self.recent = np.concatenate([self.recent, fresh[LEVEL : SPREAD + 1]], axis=1)[:, -WINDOW:]
+            return
         i = 0
         if self.inherited:
             ordinary = np.flatnonzero(fresh[LEVEL] <= self.slow)
@@ -136,6 +142,14 @@ class GradientExplosion(Check):
             i += stop + 1
             if len(held):
                 self._begin(fresh[:, i - 1])
+
+    def _ordinary(self, fresh: FloatArray) -> bool:
+        """Whether none of these cells can be above a limit, seen without the medians: no median is below the least."""
+        if self.inherited or self.open is not None or self.above or self.recent.shape[1] < WINDOW:
+            return False
+        levels = fresh[LEVEL]
+        least = over_windows(np.minimum, np.concatenate([self.recent[0], levels[:-1]]), WINDOW)
+        return bool((levels <= np.minimum(least + TIMES, self.slow)).all())
 
     def _begin(self, cell: FloatArray) -> None:
         self.recent = self.recent[:, :-HELD] if self.recent.shape[1] > HELD else self.recent
@@ -176,7 +190,7 @@ class GradientExplosion(Check):
                 f"{self.first} {stays}{many}",
                 severity=Severity.error if self.lost else Severity.warning,
                 signal="grad_norm",
-                rank=self.norm.rank,
+                rank=self.rank,
                 first_step=self.first,
                 last_step=self.last,
                 state="active" if self.open is not None else "resolved",
@@ -185,7 +199,7 @@ class GradientExplosion(Check):
         ]
 
     def not_checked(self) -> str:
-        if self.norm.rank is None:
+        if self.rank is None:
             return "the trace has no gradient norm"
         if self.recent.shape[1] >= EARLY:
             return ""

@@ -27,8 +27,10 @@ import math
 
 import numpy as np
 
-from lrwatch.checks._series import FIRST, LAST, LEVEL, LR, SLOWLY, Follow, Levels, Rows, middle, runs
-from lrwatch.checks.base import Batch, Check, Context
+from lrwatch.checks._levels import BESIDE, FIRST, LAST, LEVEL
+from lrwatch.checks._series import TINY
+from lrwatch.checks._statistics import middle, runs
+from lrwatch.checks.base import Check, Context, Part
 from lrwatch.findings import Finding, Severity
 from lrwatch.schedules.base import FloatArray
 
@@ -38,8 +40,6 @@ HELD = 4
 """Levels in a row (32 rows)."""
 EARLY = 8
 """Levels (64 rows) without which nothing is usual yet."""
-ZERO = 1e-300
-"""What a norm of zero counts as, to have a logarithm."""
 SOLVED = 0.1
 """Share of the first loss at which the data is learned by heart."""
 
@@ -49,12 +49,12 @@ class GradientVanishing(Check):
     code = "LR306"
     title = "gradient norm vanished"
     scope = "run"
+    follows = ("grad_norm",)
     severity = Severity.warning
 
     def __init__(self, context: Context):
         super().__init__(context)
-        self.norm = Follow("grad_norm", beside="loss", together=SLOWLY)
-        self.levels = Levels()
+        self.rank: int | None = None
         self.start_loss = self.loss = np.nan
         self.usual = np.nan
         self.below = 0
@@ -62,32 +62,25 @@ class GradientVanishing(Check):
         self.first = self.last = self.end = -1
         self.from_norm = self.to_norm = 0.0
 
-    def update(self, batch: Batch) -> None:
-        for rows in self.norm.rows(batch):
-            self._rows(rows)
-
-    def finish(self) -> None:
-        for rows in self.norm.rest():
-            self._rows(rows)
-
-    def _rows(self, rows: Rows) -> None:
-        steps, norms, losses, share = rows.table
-        logs = np.stack([steps, np.log(np.maximum(norms, ZERO)), losses, share])
-        for fresh, turn in self.levels.feed(Rows(logs, rows.segment)):
-            self._take(fresh)
-            if turn and self.below == 0 and self.levels.cells.shape[1] >= EARLY:
-                self.usual = middle(self.levels.cells[LEVEL])
+    def follow(self, part: Part) -> None:
+        self.rank = part.rank
+        for step in part.steps:
+            self._take(step.fresh)
+            if step.turn and self.below == 0 and step.cells.shape[1] >= EARLY:
+                self.usual = middle(step.cells[LEVEL])
 
     def _take(self, fresh: FloatArray) -> None:
-        losses = fresh[LR]
+        losses = fresh[BESIDE]
         if self.start_loss != self.start_loss:
             self.start_loss = float(losses[0])
         self.end, self.loss = int(fresh[LAST, -1]), float(losses[-1])
         if self.usual != self.usual:
             return
+        if not self.below and float(fresh[LEVEL].min()) >= self.usual - TIMES:
+            return
         unsolved = np.abs(losses) > SOLVED * abs(self.start_loss)
         if self.start_loss != self.start_loss:  # without a loss only exact zeros are evidence
-            unsolved = fresh[LEVEL] < math.log(ZERO) / 2
+            unsolved = fresh[LEVEL] < math.log(TINY) / 2
         long = runs((fresh[LEVEL] < self.usual - TIMES) & unsolved, self.below)
         held = np.flatnonzero(long >= HELD)
         if len(held):
@@ -109,7 +102,7 @@ class GradientVanishing(Check):
             self.finding(
                 f"the gradient norm fell from {self.from_norm:.3g} to {norm:.3g} since step {self.first}{still}",
                 signal="grad_norm",
-                rank=self.norm.rank,
+                rank=self.rank,
                 first_step=self.first,
                 last_step=self.last,
                 state="active" if self.last == self.end else "resolved",
@@ -118,7 +111,7 @@ class GradientVanishing(Check):
         ]
 
     def not_checked(self) -> str:
-        if self.norm.rank is None:
+        if self.rank is None:
             return "the trace has no gradient norm"
         return "" if self.usual == self.usual else "fewer than 64 rows with a gradient norm: nothing is usual yet"
 

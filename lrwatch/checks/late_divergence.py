@@ -21,23 +21,17 @@ Source
 
 from __future__ import annotations
 
-from lrwatch.checks._climb import Climb
-from lrwatch.checks._series import TOGETHER, Follow
-from lrwatch.checks.base import Batch, Check, Context
-from lrwatch.findings import Finding, Severity
+from lrwatch.checks._climb import LossClimb, Rise
+from lrwatch.checks.base import Context
 
 
-class LateDivergence(Check):
+class LateDivergence(LossClimb):
     slug = "late-divergence"
     code = "LR304"
     title = "loss climbed near the end of the schedule"
-    scope = "run"
     needs_contract = True
-
-    def __init__(self, context: Context):
-        super().__init__(context)
-        self.loss = Follow("loss", together=2 * TOGETHER)
-        self.climb = Climb(late=True)
+    late = True
+    fix = "take the last checkpoint before that step; finish with a smaller learning rate"
 
     @classmethod
     def cannot(cls, context: Context) -> str:
@@ -46,38 +40,13 @@ class LateDivergence(Check):
         assert context.contract is not None
         return "" if context.contract.horizon else "the contract has no horizon"
 
-    def update(self, batch: Batch) -> None:
-        for rows in self.loss.rows(batch):
-            self.climb.feed(rows)
-
-    def finish(self) -> None:
-        for rows in self.loss.rest():
-            self.climb.feed(rows)
-        self.climb.finish()
-
-    def findings(self) -> list[Finding]:
-        rise = self.climb.found
-        if rise is None:
-            return []
-        stays = "and stays there" if rise.active else "and came back"
-        return [
-            self.finding(
-                f"the loss climbed from {rise.best:.4g} to {rise.level:.4g} since step {rise.first}, at "
-                f"{min(rise.share, 1.0):.1%} of the schedule, {stays}",
-                severity=Severity.error if rise.lost else Severity.warning,
-                signal="loss",
-                rank=self.loss.rank,
-                first_step=rise.first,
-                last_step=rise.last,
-                state="active" if rise.active else "resolved",
-                fix="take the last checkpoint before that step; finish with a smaller learning rate",
-            )
-        ]
+    def where(self, rise: Rise) -> str:
+        return f", at {min(rise.share, 1.0):.1%} of the schedule,"
 
     def not_checked(self) -> str:
-        if self.loss.rank is None:
-            return "the trace has no loss"
-        return "" if self.climb.placed else "the position on the contract's clock is not known"
+        if self.rank is not None and not self.climb.placed:
+            return "the position on the contract's clock is not known"
+        return super().not_checked()
 
 
 CHECK = LateDivergence

@@ -27,8 +27,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lrwatch.checks._series import learning_rate, runs, shares
-from lrwatch.checks.base import Batch, Check, Context
+from lrwatch.checks._statistics import runs
+from lrwatch.checks.base import Batch, Check, Context, Rates
 from lrwatch.curve import Curve
 from lrwatch.findings import Finding, Severity
 from lrwatch.schedules.base import FloatArray
@@ -93,7 +93,11 @@ class LrAtFloor(Check):
         chunk = batch.chunk
         if self.rank not in (None, chunk.rank):
             return
-        lr = learning_rate(batch)
+        lr, rates = batch.lr, batch.rates
+        if self.planned and rates.all and self._high(rates):
+            self.rows, self.end = self.rows + len(lr), int(chunk.columns["update"][-1])
+            self.peak = max(self.peak, rates.high)
+            return
         keep = np.isfinite(lr)
         if "skipped" in chunk.columns:
             keep &= chunk.columns["skipped"] == 0
@@ -103,7 +107,12 @@ class LrAtFloor(Check):
         if not self.planned:
             self.planned = True
             self._plan(next((c for n, c in batch.curves.items() if n.startswith("lr/")), None))
-        self._take(lr[keep], chunk.columns["update"][keep].astype(np.float64), shares(batch)[keep])
+        self._take(lr[keep], chunk.columns["update"][keep].astype(np.float64), batch.shares[keep])
+
+    def _high(self, rates: Rates) -> bool:
+        """Whether none of these rates is low, and none was just before."""
+        lasting = self.at_zero.rows or self.at_floor.rows
+        return not lasting and rates.low > max(ZERO * max(self.peak, rates.high), self.floor)
 
     def _plan(self, curve: Curve | None) -> None:
         """The peak and the floor that the contract promises, and how long its curve goes on rising."""

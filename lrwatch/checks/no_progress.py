@@ -27,8 +27,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrwatch.checks._series import FIRST, LAST, LEVEL, LR, SHARE, SLOWLY, SPREAD, Follow, Levels, Rows, middle
-from lrwatch.checks.base import Batch, Check, Context
+from lrwatch.checks._levels import CELL, FIRST, LAST, LEVEL, LR, SHARE, Step
+from lrwatch.checks._statistics import middle
+from lrwatch.checks.base import Check, Context, Part
 from lrwatch.findings import Finding, Severity
 from lrwatch.schedules.base import FloatArray
 
@@ -55,39 +56,30 @@ class NoProgress(Check):
     code = "LR311"
     title = "loss has not moved since the start"
     scope = "run"
+    follows = ("loss",)
     severity = Severity.warning
 
     def __init__(self, context: Context):
         super().__init__(context)
-        self.loss = Follow("loss", together=SLOWLY)
-        self.levels = Levels()
-        self.rows = 0
+        self.rank: int | None = None
         self.head = np.empty(0)
         self.first = self.last = -1
         self.level = self.rate = np.nan
         self.flat = False
         self.judged = False
 
-    def update(self, batch: Batch) -> None:
-        for rows in self.loss.rows(batch):
-            self._take(rows)
-
-    def finish(self) -> None:
-        for rows in self.loss.rest():
-            self._take(rows)
-
-    def _take(self, rows: Rows) -> None:
+    def follow(self, part: Part) -> None:
+        self.rank = part.rank
         if len(self.head) < 3:
-            self.head = np.concatenate([self.head, rows.values[: 3 - len(self.head)]])
-        self.rows += len(rows.values)
-        for _, turn in self.levels.feed(rows):
-            if turn:
-                self._judge()
+            self.head = np.concatenate([self.head, part.rows.values[: 3 - len(self.head)]])
+        for step in part.steps:
+            if step.turn:
+                self._judge(step)
 
-    def _judge(self) -> None:
-        cells = self.levels.cells
+    def _judge(self, step: Step) -> None:
+        cells = step.cells
         n, share = cells.shape[1], float(cells[SHARE, -1])
-        rows = n * self.levels.size * 8
+        rows = n * step.size * CELL
         if rows < ROWS or (rows < ROWS_UNPLANNED if share != share else share < SHARE_OVER):
             return
         if cells[FIRST, 0] > max(BEGIN * cells[LAST, -1], 100.0):
@@ -96,22 +88,21 @@ class NoProgress(Check):
         if not lr.max() > 0 or middle((lr >= RATE * lr.max()).astype(np.float64)) < 1.0:
             return
         self.judged = True
-        self.flat = self._is_flat(cells[LEVEL], middle(cells[SPREAD]))
+        self.flat = self._is_flat(cells[LEVEL], step.spread, step.start or 0.0)
         if self.flat:
             if self.first < 0:
                 self.first = int(cells[FIRST, 0])
             self.last = int(cells[LAST, -1])
             self.level, self.rate = float(cells[LEVEL, n // 2 :].mean()), float(lr.max())
 
-    def _is_flat(self, levels: FloatArray, spread: float) -> bool:
+    def _is_flat(self, levels: FloatArray, spread: float, start: float) -> bool:
         n = len(levels)
         early, early_error = _mean(levels[: n // 5], 4)
         late, late_error = _mean(levels[n // 2 :], 8)
         error = 0.0 if self.flat else ERRORS * float(np.hypot(early_error, late_error))  # no coming and going
         if abs(early - late) + error > FLAT * abs(late):
             return False
-        assert self.levels.start is not None
-        return max(self.levels.start, middle(self.head)) - late <= max(FLAT * abs(late), FIRST_ROWS * spread)
+        return max(start, middle(self.head)) - late <= max(FLAT * abs(late), FIRST_ROWS * spread)
 
     def findings(self) -> list[Finding]:
         if self.first < 0:
@@ -121,7 +112,7 @@ class NoProgress(Check):
                 f"the loss is {self.level:.4g} at step {self.last} as it was at the start, with learning rates "
                 f"up to {self.rate:.3g}",
                 signal="loss",
-                rank=self.loss.rank,
+                rank=self.rank,
                 first_step=self.first,
                 last_step=self.last,
                 state="active" if self.flat else "resolved",
@@ -130,7 +121,7 @@ class NoProgress(Check):
         ]
 
     def not_checked(self) -> str:
-        if self.loss.rank is None:
+        if self.rank is None:
             return "the trace has no loss"
         return "" if self.judged else "too little of the run, or no learning rate, to tell whether the loss moves"
 

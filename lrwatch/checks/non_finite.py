@@ -46,6 +46,10 @@ class NonFinite(Check):
             if name not in ("loss", "grad_norm") and name.partition("/")[0] not in SIGNALS:
                 continue
             values = chunk.columns[name]
+            if batch.finite(name).all:
+                self.rows[name] = self.rows.get(name, 0) + len(steps)
+                self.ends[name] = int(steps[-1])
+                continue
             present = chunk.present(name)
             if not present.any():
                 continue

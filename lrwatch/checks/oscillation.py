@@ -28,9 +28,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lrwatch.checks._series import CELL, LEVEL, SLOWLY, Follow, Levels, Restarts, Rows, middle
+from lrwatch.checks._levels import CELL, LEVEL, NO_ROWS, Levels, Rows
+from lrwatch.checks._statistics import middle
 from lrwatch.checks._validations import VALUE, Validations
-from lrwatch.checks.base import Batch, Check, Context
+from lrwatch.checks.base import Batch, Check, Context, Part
 from lrwatch.findings import Finding, Severity
 from lrwatch.schedules.base import FloatArray
 from lrwatch.trace.model import Event
@@ -114,15 +115,15 @@ class Oscillation(Check):
     code = "LR309"
     title = "restarts too frequent: loss swings and gains nothing"
     scope = "run"
+    follows = ("loss",)
     severity = Severity.warning
 
     def __init__(self, context: Context):
         super().__init__(context)
-        self.loss = Follow("loss", together=SLOWLY)
-        self.restarts = Restarts()
+        self.rank: int | None = None
         self.cycles = Cycles()
         self.begin = -1
-        self.rows = np.empty((4, 0))
+        self.rows = NO_ROWS
         """The rows of the cycle that lasts, up to a few more than ``WHOLE``; of a longer one, ``levels`` has all."""
         self.levels: Levels | None = None
         self.validations = Validations()
@@ -134,19 +135,13 @@ class Oscillation(Check):
 
     def update(self, batch: Batch) -> None:
         self.validations.row(batch)
-        for rows in self.loss.rows(batch):
-            self._rows(rows)
 
-    def finish(self) -> None:
-        for rows in self.loss.rest():
-            self._rows(rows)
-
-    def _rows(self, rows: Rows) -> None:
+    def follow(self, part: Part) -> None:
+        self.rank, rows, starts = part.rank, part.rows, part.restarts
         if self.cycles.start != self.cycles.start:
             self.cycles.start = float(rows.values[0])
         self.newest = np.concatenate([self.newest, rows.values[-CELL:]])[-CELL:]
-        starts = self.restarts.feed(rows)
-        for i, (begin, end) in enumerate(zip([0, *starts], [*starts, len(rows.values)], strict=True)):
+        for i, (begin, end) in enumerate(zip([0, *starts], [*starts, len(rows)], strict=True)):
             if i:
                 self._restart(int(rows.steps[begin]))
             if self.begin >= 0 and end > begin:  # the first cycle begins with the first restart
@@ -154,23 +149,22 @@ class Oscillation(Check):
 
     def _collect(self, part: Rows) -> None:
         if self.levels is None:
-            self.rows = np.concatenate([self.rows, part.table], axis=1)
-            if self.rows.shape[1] <= WHOLE:
+            self.rows = part.after(self.rows)
+            if len(self.rows) <= WHOLE:
                 return
-            self.levels, part = Levels(), Rows(self.rows)
-            self.rows = self.rows[:, :WHOLE]
-        for _ in self.levels.feed(part):
-            pass
+            self.levels, part = Levels(), self.rows
+            self.rows = self.rows.take(slice(0, WHOLE))
+        self.levels.feed(part)
 
     def _restart(self, step: int) -> None:
-        values = self.rows[1] if self.levels is None else self.levels.cells[LEVEL]
+        values = self.rows.values if self.levels is None else self.levels.cells[LEVEL]
         if self.begin >= 0 and len(values) >= SHORTEST:
-            self.cycles.noise = middle(np.abs(np.diff(self.rows[1]))) / 0.954
+            self.cycles.noise = middle(np.abs(np.diff(self.rows.values))) / 0.954
             self.cycles.add(self.begin, step, values)
         if self.begin >= 0 and len(self.values) >= 2:
             self.validated.before = self._before()
             self.validated.add(self.begin, step, np.array(self.values))
-        self.begin, self.rows, self.levels, self.values = step, self.rows[:, :0], None, []
+        self.begin, self.rows, self.levels, self.values = step, NO_ROWS, None, []
 
     def _before(self) -> float:
         """The share of the training loss's progress that was over at the first validation, 0 where it made none."""
@@ -181,10 +175,8 @@ class Oscillation(Check):
 
     def event(self, event: Event) -> None:
         value = self.validations.take(event, self.context.contract)
-        if value is not None:  # restarts before it must be known
-            self.finish()
-            if self.validations.count == 1:
-                self.then = middle(self.newest) if len(self.newest) else np.nan
+        if value is not None and self.validations.count == 1:
+            self.then = middle(self.newest) if len(self.newest) else np.nan
         if value is not None and self.begin >= 0:
             self.values = [*self.values, value]
             if len(self.values) > WHOLE:
@@ -201,7 +193,7 @@ class Oscillation(Check):
                         f"since step {cycles.first} every restart (each {cycles.length:.0f} steps) threw {what} back "
                         f"by {cycles.swing:.3g}, and nothing was gained",
                         signal=what,
-                        rank=self.loss.rank,
+                        rank=self.rank,
                         first_step=cycles.first,
                         last_step=cycles.last,
                         state="active" if cycles.active else "resolved",
@@ -211,7 +203,7 @@ class Oscillation(Check):
         return result
 
     def not_checked(self) -> str:
-        if self.loss.rank is None:
+        if self.rank is None:
             return "the trace has no loss"
         most = max(self.cycles.known.shape[1], self.validated.known.shape[1])
         return "" if most >= CYCLES else f"fewer than {CYCLES} whole cycles between warm restarts"

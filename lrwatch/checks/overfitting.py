@@ -23,9 +23,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrwatch.checks._series import LAST, LEVEL, SLOWLY, SPREAD, Follow, Levels, Rows, middle
-from lrwatch.checks._validations import UPDATE, VALUE, Validations
-from lrwatch.checks.base import Batch, Check, Context
+from lrwatch.checks._levels import LAST, LEVEL, SPREAD
+from lrwatch.checks._statistics import middle
+from lrwatch.checks._validations import UPDATE, VALUE, Validating
+from lrwatch.checks.base import Context
 from lrwatch.findings import Finding, Severity
 from lrwatch.trace.model import Event
 
@@ -43,38 +44,23 @@ STRETCH = 10
 """A training level is the median of a tenth of the run before the step."""
 
 
-class Overfitting(Check):
+class Overfitting(Validating):
     slug = "overfitting"
     code = "LR312"
     title = "validation worsens while training improves"
-    scope = "run"
     severity = Severity.warning
 
     def __init__(self, context: Context):
         super().__init__(context)
-        self.validations = Validations()
-        self.loss = Follow("loss", together=SLOWLY)
-        self.levels = Levels()
         self.lately: list[float] = []
         self.first = self.last = -1
         self.active = False
         self.message = ""
 
-    def update(self, batch: Batch) -> None:
-        self.validations.row(batch)
-        self._feed(self.loss.rows(batch))
-
-    def _feed(self, several: list[Rows]) -> None:
-        for rows in several:
-            for _ in self.levels.feed(rows):
-                pass
-
-    def event(self, event: Event) -> None:
+    def validated(self, event: Event, value: float) -> None:
         v = self.validations
-        value = v.take(event, self.context.contract)
-        if value is None or v.best is None or v.first is None:
+        if v.best is None or v.first is None:
             return
-        self._feed(self.loss.rest())
         best = float(v.best[VALUE])
         self.lately = [] if value <= best else [*self.lately, value][-WORSE:]
         if v.count < EARLY:
@@ -122,7 +108,7 @@ class Overfitting(Check):
         ]
 
     def not_checked(self) -> str:
-        if self.loss.rank is None:
+        if not self.training:
             return "the trace has no training loss"
         seen = self.validations.count
         return "" if seen >= EARLY else f"fewer than {EARLY} validations were recorded ({seen})"

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrwatch.checks._series import runs
+from lrwatch.checks._statistics import runs
 from lrwatch.checks.base import Batch, Check, Context
 from lrwatch.findings import Finding, Severity
 from lrwatch.schedules.base import FloatArray

@@ -4,9 +4,9 @@ What it checks
     Every row of the training loss against the median and the spread of the 64 rows before its block of 8. How far a row
     may stray is learned from the run itself: a single row must be 40 spreads up and well beyond the largest stray so
     far, 2.5 to 25 times, the more so the heavier their tail is; two rows of three 20 spreads and twice the largest;
-    half of a block 10 spreads and 3 times what blocks wandered. The rise must also matter: a tenth of the loss, or a twentieth of the
-    progress so far. Excepted: the first 200 rows, from which all this is learned (256 for blocks); rows whose learning
-    rate was just raised, see ``explosion-at-restart``; and what follows a rollback.
+    half of a block 10 spreads and 3 times what blocks wandered. The rise must also matter: a tenth of the loss, or a
+    twentieth of the progress so far. Excepted: the first 200 rows, from which all this is learned (256 for blocks);
+    rows whose learning rate was just raised, see ``explosion-at-restart``; and what follows a rollback.
 
 Why it matters
     A spike that comes back is often one odd batch, and worth knowing when the next one does not. One that does not
@@ -31,9 +31,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lrwatch.checks import _series as series
-from lrwatch.checks._series import CELL, LAST, LEVEL, LR, SPREAD, Follow, Rows, rolling, rolling_mean
-from lrwatch.checks.base import Batch, Check, Context
+from lrwatch.checks._levels import CELL, LAST, LEVEL, LR, SPREAD, Blocks
+from lrwatch.checks._statistics import medians, over_windows
+from lrwatch.checks.base import Check, Context, Part
 from lrwatch.findings import Finding, Severity
 from lrwatch.schedules.base import FloatArray
 
@@ -69,6 +69,8 @@ STUCK = 8
 """Blocks (64 rows) after which a spike that is not over is a warning."""
 FLAT, FLAT_PROGRESS = 2e-3, 2e-4
 """A spread counts as at least these shares of the loss and of the progress: stored digits repeat on a flat stretch."""
+CAUTION = 1 - 1e-12
+"""What a look that rounds otherwise may be off by."""
 RAISED = 1.3
 """Rows at more than this multiple of the learning rate of their baseline are excepted."""
 
@@ -96,20 +98,75 @@ class Edge:
     top: FloatArray
 
 
+@dataclass(frozen=True)
+class Judged:
+    """The blocks of a part that may show or teach something, k of m.
+
+    Attributes:
+        place: which of the part's blocks, int64[k]; first: of those that have a baseline at all.
+        base, spread, matters: the baseline, a row's spread around it, and the least rise that matters, float64[k].
+        far, whole: spreads that the highest row and half of the rows are above the baseline, float64[k].
+        steps, values: float64[k, 8].
+    """
+
+    place: NDArray[np.int64]
+    first: int
+    base: FloatArray
+    spread: FloatArray
+    matters: FloatArray
+    far: FloatArray
+    whole: FloatArray
+    steps: FloatArray
+    values: FloatArray
+
+
+def _judged(
+    blocks: Blocks, cells: FloatArray, known: int, first: int, start: float, floor: float, top_block: float
+) -> Judged:
+    """The blocks, from ``cells[:, first]`` on, whose rows may stray farther than ``floor`` or as a whole farther than
+    ``top_block``. ``cells``: ``known`` ones from before, and those of these blocks."""
+    end = cells.shape[1]
+    spread = over_windows(np.add, cells[SPREAD, first - WINDOW : -1], WINDOW) / WINDOW
+    longer = np.empty(end - first)
+    for i in range(first, min(LONG_WINDOW, end)):
+        longer[i - first] = cells[SPREAD, :i].sum() / i
+    if end > LONG_WINDOW:
+        whole = max(first, LONG_WINDOW)
+        longer[whole - first :] = over_windows(np.add, cells[SPREAD, whole - LONG_WINDOW : -1], LONG_WINDOW)
+        longer[whole - first :] /= LONG_WINDOW
+    spread = np.fmax(spread, longer)
+    # No median is below the least of its window, and the spread that counts is this one or more.
+    least = over_windows(np.minimum, cells[LEVEL, first - WINDOW : -1], WINDOW)
+    row, half = (np.maximum(blocks.order[k, first - known :] - least, 0.0) for k in (CELL - 1, CELL // 2))
+    if floor >= 0.0:
+        some = np.flatnonzero((row > CAUTION * floor * spread) | (half > CAUTION * top_block * spread))
+    else:
+        some = np.arange(end - first)
+    place = some + first - known
+    base, lr = (medians(cells[k], some + first - WINDOW, WINDOW) for k in (LEVEL, LR))
+    progress = np.maximum(start - base, 0.0)
+    spread = np.maximum(spread[some], np.maximum(FLAT * np.abs(base), FLAT_PROGRESS * progress))
+    spread[blocks.cells[LR, place] > RAISED * lr] = np.inf
+    matters = MATTERS * np.abs(base)
+    matters = np.where(progress > 0, np.minimum(matters, MATTERS_PROGRESS * progress), matters)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        half, far = (np.where(spread > 0, (blocks.order[k, place] - base) / spread, 0.0) for k in (CELL // 2, CELL - 1))
+    return Judged(place, first - known, base, spread, matters, far, half, blocks.steps[place], blocks.values[place])
+
+
 class Spike(Check):
     slug = "spike"
     code = "LR302"
     title = "loss spike"
     scope = "run"
+    follows = ("loss",)
     severity = Severity.info
 
     def __init__(self, context: Context):
         super().__init__(context)
-        self.loss = Follow("loss")
-        self.segment, self.newest = 0, -1.0
-        self.waiting = np.empty((4, 0))
-        self.blocks = np.empty((6, 0))
-        """The last blocks before the waiting rows: the baseline of the next one."""
+        self.rank: int | None = None
+        self.recent = np.empty((6, 0))
+        """Cells of the last blocks: the baseline of the next one."""
         self.learned = 0
         """Blocks judged so far."""
         self.top = np.empty(0)
@@ -124,83 +181,66 @@ class Spike(Check):
         self.first = self.last = -1
         self.count = self.longest = 0
 
-    def update(self, batch: Batch) -> None:
-        for rows in self.loss.rows(batch):
-            self._take(rows)
-
-    def finish(self) -> None:
-        for rows in self.loss.rest():
-            self._take(rows)
-
-    def _take(self, rows: Rows) -> None:
-        if rows.segment != self.segment and rows.steps[0] < series.ROLLED_BACK * self.newest:
-            self.waiting, self.blocks, self.open, self.edge = self.waiting[:, :0], self.blocks[:, :0], None, None
-        self.segment, self.newest = rows.segment, float(rows.steps[-1])
-        self.waiting = np.concatenate([self.waiting, rows.table], axis=1) if self.waiting.shape[1] else rows.table
-        whole = self.waiting.shape[1] // CELL * CELL
-        if not whole:
+    def follow(self, part: Part) -> None:
+        self.rank = part.rank
+        if part.anew:
+            self.recent, self.open, self.edge = self.recent[:, :0], None, None
+        blocks = part.blocks
+        if not len(blocks):
             return
-        table, self.waiting = self.waiting, self.waiting[:, whole:]
-        if whole < table.shape[1]:
-            table = table[:, :whole]
-        new = series.cells_of(table)
         if self.start != self.start:
-            self.start = float(new[LEVEL, 0])
-        known = self.blocks[:, -WINDOW:]
-        base, lr = (rolling(known[f], new[f], WINDOW, WINDOW) for f in (LEVEL, LR))
-        spread = rolling_mean(known[SPREAD], new[SPREAD], WINDOW)
-        spread = np.fmax(spread, rolling_mean(self.blocks[SPREAD], new[SPREAD], LONG_WINDOW))
-        spread[new[LR] > RAISED * lr] = np.inf
-        judged = np.isfinite(base)
-        self.blocks = np.concatenate([self.blocks, new], axis=1)[:, -LONG_WINDOW:]
-        if judged.any():
-            rows_of, order = table[:2].reshape(2, -1, CELL), series.ranked(table)
-            if judged.all():
-                self._judge(rows_of, order, new, base, spread)
-            else:
-                self._judge(rows_of[:, judged], order[:, judged], new[:, judged], base[judged], spread[judged])
-            self.learned += int(judged.sum())
+            self.start = float(blocks.cells[LEVEL, 0])
+        known = self.recent.shape[1]
+        cells = np.concatenate([self.recent, blocks.cells], axis=1)
+        self.recent = cells[:, -LONG_WINDOW:].copy()
+        first = max(known, WINDOW)  # the first block with a baseline
+        if first < cells.shape[1]:
+            self._judge(_judged(blocks, cells, known, first, self.start, self._floor(), self.top_block), blocks.cells)
+            self.learned += cells.shape[1] - first
 
-    def _judge(
-        self, rows: FloatArray, order: FloatArray, blocks: FloatArray, base: FloatArray, spread: FloatArray
-    ) -> None:
-        """``rows`` float64[2, m, 8]: steps and values of m blocks; ``order`` float64[8, m]: the values, ascending; the
-        others float64[m]."""
-        progress = np.maximum(self.start - base, 0.0)
-        spread = np.maximum(spread, np.maximum(FLAT * np.abs(base), FLAT_PROGRESS * progress))
-        matters = MATTERS * np.abs(base)
-        matters = np.where(progress > 0, np.minimum(matters, MATTERS_PROGRESS * progress), matters)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            whole, far = (np.where(spread > 0, (order[k] - base) / spread, 0.0) for k in (CELL // 2, CELL - 1))
+    def _judge(self, judged: Judged, blocks: FloatArray) -> None:
+        """``blocks`` float64[6, m]: all cells of the part."""
+        j, place = judged, judged.place
         i = seen = 0
-        while i < len(base):
+        while i < len(place) or self.open is not None:
             if self.open is not None:
-                i = seen = self._until_over(blocks, i)
+                over = self._until_over(blocks, int(place[i - 1]) + 1 if i else j.first)
+                if over == blocks.shape[1]:
+                    return
+                i = seen = int(np.searchsorted(place, over))
                 continue
-            where = np.flatnonzero(far[i:] > self._floor())
-            next_one = i + int(where[0]) if len(where) else len(base)
-            self.top_block = max(self.top_block, float(whole[seen:next_one].max(initial=-np.inf)))
+            where = np.flatnonzero(j.far[i:] > self._floor())
+            next_one = i + int(where[0]) if len(where) else len(place)
+            self.top_block = max(self.top_block, float(j.whole[seen:next_one].max(initial=-np.inf)))
             i = seen = next_one
-            if i == len(base):
+            if i == len(place):
                 return
-            rise = rows[1, i] - base[i]
-            stray = rise / spread[i] if spread[i] > 0 else np.zeros(CELL)
-            beyond = stray > self._pair()
-            odd = self._odd(stray, beyond, self.learned + i) & (rise > matters[i])
-            first = rows[0, i, np.argmax(odd)]
-            if not odd.any() and (edge := self.edge) is not None and edge.block == self.learned + i - 1:
-                odd[:2] = self._across(edge, stray, rise > matters[i])
-                first = edge.steps[np.argmax(edge.far)]
-                self.top = edge.top if odd.any() else self.top
-            self.edge = None
-            if odd.any():
-                self._begin(rows[:, i], int(first), float(base[i]), float(spread[i]), odd)
-            else:
-                beyond &= rise > matters[i]
-                if beyond[-2:].any() and self.learned + i >= EARLY:
-                    self.edge = Edge(self.learned + i, rows[0, i, -2:].copy(), beyond[-2:], self.top)
-                self.top = np.sort(np.concatenate([self.top, stray]))[-STRAYS:]
+            self._look(j, i, self.learned + int(place[i]) - j.first)
             i += 1
+        if seen < len(place):
+            self.top_block = max(self.top_block, float(j.whole[seen:].max(initial=-np.inf)))
+
+    def _look(self, j: Judged, i: int, number: int) -> None:
+        """At the rows of the i-th of these blocks, the so-manieth of the run."""
+        base, spread = float(j.base[i]), float(j.spread[i])
+        steps, values = j.steps[i], j.values[i]
+        rise = values - base
+        stray = rise / spread if spread > 0 else np.zeros(CELL)
+        beyond, matters = stray > self._pair(), rise > j.matters[i]
+        odd = self._odd(stray, beyond, number) & matters
+        first = steps[np.argmax(odd)]
+        if not odd.any() and (edge := self.edge) is not None and edge.block == number - 1:
+            odd[:2] = self._across(edge, stray, matters)
+            first = edge.steps[np.argmax(edge.far)]
+            self.top = edge.top if odd.any() else self.top
+        self.edge = None
+        if odd.any():
+            self._begin(steps, values, int(first), base, spread, odd)
+            return
+        beyond &= matters
+        if beyond[-2:].any() and number >= EARLY:
+            self.edge = Edge(number, steps[-2:].copy(), beyond[-2:], self.top)
+        self.top = np.sort(np.concatenate([self.top, stray]))[-STRAYS:]
 
     def _floor(self) -> float:
         """What strays less far than this has nothing to teach."""
@@ -224,19 +264,21 @@ class Spike(Check):
     def _across(self, edge: Edge, stray: FloatArray, matters: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """bool[2]: which of the first two rows of a block make a pair with one of the two rows before it."""
         far = (stray[:2] > max(PAIR, PAIR_BEYOND * float(edge.top[-1]))) & matters[:2]
-        return far & np.array([edge.far.any(), edge.far[1]])
+        near: NDArray[np.bool_] = far & np.array([edge.far.any(), edge.far[1]])
+        return near
 
-    def _begin(self, rows: FloatArray, first: int, base: float, spread: float, odd: NDArray[np.bool_]) -> None:
-        at = np.flatnonzero(odd)
-        high = int(np.argmax(rows[1]))
-        rise = float(rows[1, high]) - base
+    def _begin(
+        self, steps: FloatArray, values: FloatArray, first: int, base: float, spread: float, odd: NDArray[np.bool_]
+    ) -> None:
+        high = int(np.argmax(values))
+        rise = float(values[high]) - base
         self.open = Open(base + max(BACK * rise, BACK_SPREADS * spread))
         self.count += 1
         if self.first < 0:
             self.first = first
-        self.last = int(rows[0, at[-1]])
+        self.last = int(steps[odd][-1])
         if rise > self.worst[2] - self.worst[1]:
-            self.worst = (int(rows[0, high]), base, float(rows[1, high]))
+            self.worst = (int(steps[high]), base, float(values[high]))
 
     def _until_over(self, blocks: FloatArray, i: int) -> int:
         """Follow an open spike from block i on; returns the next block to judge, or the end."""
@@ -266,7 +308,7 @@ class Spike(Check):
                 f"the loss jumped from {base:.4g} to {value:.4g} at step {step} {how}{many}",
                 severity=Severity.warning if stuck else Severity.info,
                 signal="loss",
-                rank=self.loss.rank,
+                rank=self.rank,
                 first_step=self.first,
                 last_step=self.last,
                 state="active" if self.open is not None else "resolved",
@@ -275,9 +317,9 @@ class Spike(Check):
         ]
 
     def not_checked(self) -> str:
-        if self.loss.rank is None:
+        if self.rank is None:
             return "the trace has no loss"
-        return "" if self.blocks.shape[1] >= WINDOW else "fewer than 72 rows with a loss: no baseline to compare with"
+        return "" if self.recent.shape[1] >= WINDOW else "fewer than 72 rows with a loss: no baseline to compare with"
 
 
 CHECK = Spike

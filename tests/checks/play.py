@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from lrwatch.checks._state import pack, unpack
 from lrwatch.contract import Contract, from_document
 from lrwatch.curve import Curve
 from lrwatch.engine import Session
@@ -130,7 +131,8 @@ def play(case: dict[str, Any], only: Sequence[str] | None = None, size: int | No
 
 
 def play_interrupted(case: dict[str, Any], only: Sequence[str] | None = None, size: int = 7) -> Session:
-    """The same, but half-way every check is replaced by a new one that is given its state through JSON."""
+    """The same, but half-way every check, and what they follow, is replaced by a new one that is given its state through
+    JSON."""
     session = Session(contract_of(case), only=only, live=case.get("live", False))
     every = list(items(case, size))
     for i, item in enumerate(every):
@@ -138,6 +140,7 @@ def play_interrupted(case: dict[str, Any], only: Sequence[str] | None = None, si
             for worker in session._workers.values():
                 worker.checks[:] = [revived(check) for check in worker.checks]
             session._whole[:] = [revived(check) for check in session._whole]
+            session._series = unpack(json.loads(json.dumps(pack(session._series))))
         session.feed(item)
     return session
 
