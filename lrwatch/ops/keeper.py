@@ -79,8 +79,8 @@ class Handler(BaseHTTPRequestHandler):
         except ValueError:
             return self._answer(400, "text/plain", b"")
         line = json.dumps({**content, "at": time.time(), "receiver": receiver})
-        with self._log().open("a", encoding="utf-8") as log:
-            log.write(line + "\n")
+        with self._log().open("ab", buffering=0) as log:  # in one piece: others write at the same time
+            log.write(f"{line}\n".encode())
         self._answer(200, "text/plain", b"")
 
     def do_GET(self) -> None:

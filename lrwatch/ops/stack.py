@@ -67,7 +67,8 @@ class Stack:
     def notifications(self) -> list[dict[str, Any]]:
         """Everything that Alertmanager has delivered, oldest first: ``at``, ``receiver`` and its own payload."""
         path = self.folder / "notifications.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        whole = path.read_text().rpartition("\n")[0] if path.exists() else ""  # the last one may be on its way
+        return [json.loads(line) for line in whole.splitlines()]
 
     def _ports(self) -> dict[str, int]:
         try:

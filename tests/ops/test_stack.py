@@ -218,6 +218,15 @@ def test_grafana_joins_where_it_is_found(stack: Stack, tmp_path: Path, monkeypat
 # ---- the keeper
 
 
+def test_a_notification_that_is_being_written_is_not_read_yet(tmp_path: Path) -> None:
+    made = Stack(tmp_path)
+    assert made.notifications() == []
+    (tmp_path / "notifications.jsonl").write_text('{"at": 1.0}\n{"at": 2.')
+    assert made.notifications() == [{"at": 1.0}]
+    (tmp_path / "notifications.jsonl").write_text('{"at": 1.0}\n{"at": 2.0}\n')
+    assert made.notifications() == [{"at": 1.0}, {"at": 2.0}]
+
+
 def test_targets_are_taken_over_as_addresses_only(tmp_path: Path) -> None:
     def left(path: str, content: str) -> None:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
