@@ -124,7 +124,7 @@ class Rows:
     def end(self) -> list[Chunk]:
         """The rows that were kept back because the next one might have been a part of them."""
         held, self._held = self._held, {}
-        return list(held.values())
+        return [_tidy(chunk) for chunk in held.values()]
 
     # -- placing rows on the run --------------------------------------------------------------------
 
@@ -135,10 +135,7 @@ class Rows:
             columns["update"], placed = self._placed(chunk)
             if not placed:
                 missing["update"] = np.ones(len(chunk), dtype=bool)
-        if missing:
-            columns = {c: v for c, v in columns.items() if c == "update" or c not in missing or not missing[c].all()}
-            missing = {c: v for c, v in missing.items() if c in columns and v.any()}
-        chunk = replace(chunk, columns=columns, missing=missing)
+        chunk = _tidy(replace(chunk, columns=columns, missing=missing))
         return self._whole(chunk) if self.convention.merge else [chunk]
 
     def _placed(self, chunk: Chunk) -> tuple[Array, bool]:
@@ -164,7 +161,19 @@ class Rows:
         if len(held) > 64:  # no step has so many parts
             held = joined(held)
         self._held[chunk.rank] = joined(held)
-        return [joined(chunk.take(slice(cut)))] if cut else []
+        return [_tidy(joined(chunk.take(slice(cut))))] if cut else []
+
+
+def _tidy(chunk: Chunk) -> Chunk:
+    """Without columns that have no value here, and without marks where nothing is missing."""
+    if not chunk.missing:
+        return chunk
+    empty = {c for c, absent in chunk.missing.items() if c != "update" and absent.all()}
+    return replace(
+        chunk,
+        columns={c: values for c, values in chunk.columns.items() if c not in empty},
+        missing={c: absent for c, absent in chunk.missing.items() if c not in empty and absent.any()},
+    )
 
 
 def joined(chunk: Chunk) -> Chunk:

@@ -43,8 +43,8 @@ SILENT: Final = 60.0
 """Seconds of text without a row after which that is said."""
 STARTS: Final = 8
 """New starts that get a line each."""
-FULL: Final = 24
-"""Chunks that wait for the worker; then reading waits."""
+FULL: Final = 1 << 14
+"""Rows that wait for the worker; then reading waits."""
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ class Tail:
 
     def _put(self, items: Iterable[Item]) -> None:
         for item in items:
-            while len(self._queue.ring) >= FULL:
+            while self._queue.rows >= FULL:
                 time.sleep(0.01)
             if isinstance(item, Event) and item.kind in ("start", "resume"):
                 self._note_start(item)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from lrwatch.trace.model import Item
+from lrwatch.trace.model import Chunk, Item
 
 
 class Queue:
@@ -17,6 +17,11 @@ class Queue:
         self.notices: deque[str] = deque()
         self.errors = self.dropped = 0
         self.memory: tuple[int, int] | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many wait; an event or damage counts as one."""
+        return sum(len(item) if isinstance(item, Chunk) else 1 for item in tuple(self.ring))
 
     def ask_memory(self) -> None:
         """No accelerator is seen from here."""
