@@ -324,7 +324,7 @@ class Session:
             return finding
         info = CAUSES[diagnosis.cause.name]
         severity = finding.severity if info.severity is None else info.severity
-        return replace(finding, cause=diagnosis.cause, fix=info.fix, severity=severity)
+        return replace(finding, cause=diagnosis.cause, fix=diagnosis.fix, severity=severity)
 
     def doubtful(self) -> bool:
         """Whether ``confirm`` could change a named cause."""

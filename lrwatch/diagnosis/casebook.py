@@ -31,9 +31,10 @@ MANY = 64
 PATIENCE = 1.5
 """Growth of the rows after which a diagnosis is tested again; a search costs a few tenths of a second."""
 
-SEARCHES, FAILURES, PAIRINGS = 8, 2, 1
+SEARCHES, FAILURES, PAIRINGS, VAIN = 6, 2, 1, 12
 """Curves of a run that are searched, how many may remain unexplained, and how many of these are searched for two causes
-too; the others are held against what those have shown. A search takes some tenths of a second."""
+too; the others are held against what those have shown, until so many times in vain. A search takes some tenths of a
+second: what a diagnosis costs is bounded by numbers of cases, so that it says the same on every machine."""
 
 POSITION = "sched"
 """The column name of the scheduler's own position."""
@@ -67,6 +68,7 @@ class Casebook:
         self._columns: defaultdict[int, dict[str, None]] = defaultdict(dict)
         self._begins: dict[tuple[int, int], float] = {}
         self._diagnoses: dict[tuple[int, str, int], tuple[int, Diagnosis]] = {}
+        self._vain = 0
         self._searched: dict[tuple[int, str, int], Diagnosis] = {}
 
     def begin(self, rank: int, segment: int, t: float) -> None:
@@ -147,9 +149,12 @@ class Casebook:
                 return known
         if question.column != POSITION:
             for known in {d.by: d for d in self._searched.values() if d.by is not None}.values():
+                if self._vain >= VAIN:
+                    break
                 moved = replace(case, rows=case.rows.shifted(known.shift), first_bad=case.first_bad + known.shift)
                 if (again := repeated(moved, known)) is not None:
                     return _doubting(replace(again, shift=known.shift), question)
+                self._vain += 1
         failed = sum(d.hypothesis is None for key, d in self._searched.items() if key != question.key)
         if question.key not in self._searched and (len(self._searched) >= SEARCHES or failed >= FAILURES):
             return unsearched(len(self._searched))

@@ -14,7 +14,7 @@ from lrwatch.diagnosis.local import localised
 from lrwatch.diagnosis.pairs import pairs
 from lrwatch.diagnosis.spans import since, spans
 from lrwatch.diagnosis.transforms import BY_STEPS, FIRST, SECOND, THIRD
-from lrwatch.diagnosis.transforms.base import Transform
+from lrwatch.diagnosis.transforms.base import Transform, at_position
 from lrwatch.findings import Cause, Confidence
 
 ENOUGH = 32
@@ -26,7 +26,7 @@ class Diagnosis:
     """A cause and the hypothesis behind it, which later rows are tested against (None: unexplained).
 
     ``shift`` is the reading convention under which it holds, ``nearest`` what came closest, ``by`` the transform that
-    gave the hypothesis.
+    gave the hypothesis, ``resumed`` whether a resume is what went wrong.
     """
 
     cause: Cause
@@ -34,6 +34,7 @@ class Diagnosis:
     nearest: Hypothesis | None = None
     shift: int = 0
     by: Transform | None = None
+    resumed: bool = False
 
     @property
     def fix(self) -> str:
@@ -64,6 +65,8 @@ def diagnose(case: Case, *, pairing: bool = True) -> Diagnosis:
         fitting = _fitting(last, case)
     if not fitting:
         fitting = _one_per_meaning(since(case))
+    elif any(h.name == "modulo" and 2.0 * h.params["period"] > case.rows.t[-1] for h in fitting):
+        fitting = [*(h for h in since(case) if h.name == "restart"), *fitting]  # begun again once: for another reason?
     fitting = _without_superfluous(sorted(fitting, key=is_odd))
     if not fitting and pairing:
         fitting = _one_per_pair([h for h in (*pairs(case, tried), *spans(case, tried)) if _proven(h, case)])
@@ -71,22 +74,32 @@ def diagnose(case: Case, *, pairing: bool = True) -> Diagnosis:
     fitting = [localised(h, case) for h in fitting]
     if not fitting:
         return unexplained(case, min(tried, key=lambda h: h.residual(case.rows), default=None))
-    return replace(_named(case, fitting, _explains(fitting[0], case)), by=source)
+    return replace(_named(case, fitting, _explains(fitting[0], case)), by=source, resumed=case.place.since_resume)
 
 
 def repeated(case: Case, known: Diagnosis) -> Diagnosis | None:
-    """The same bug once more, with numbers of its own: one that was named for certain elsewhere in the run, and whose
-    transform alone reproduces this curve too. None where it does not."""
-    if known.by is None or known.hypothesis is None or known.cause.confidence != "high":
+    """A bug that was named elsewhere in the run once more; None where its transform does not reproduce this curve.
+
+    With the same numbers it is the same cause, as certain as there. With numbers of its own it is that too, if there
+    was no doubt there and there are rows enough.
+    """
+    h = known.hypothesis
+    if known.by is None or h is None:
         return None
+    if h.position is not None and case.place.since_resume == known.resumed:  # no search is needed
+        same = replace(h, predict=at_position(case.curve, h.position))
+        if same.agrees_with_counters(case.rows) and same.fits(case.rows):
+            return replace(known, cause=replace(known.cause, explains=_explains(same, case)), hypothesis=same)
     fitting = [localised(h, case) for h in _fitting(list(known.by(case)), case)]
     fitting = [h for h in fitting if h.name == known.cause.name]
     if not fitting or fitting[0].notes.get("others"):
         return None
-    found = replace(_named(case, fitting[:1], _explains(fitting[0], case)), by=known.by)
-    if len(np.unique(case.rows.observed)) >= ENOUGH:
+    if fitting[0].params == dict(known.cause.params):
+        return replace(known, cause=replace(known.cause, explains=_explains(fitting[0], case)), hypothesis=fitting[0])
+    found = replace(_named(case, fitting[:1], _explains(fitting[0], case)), by=known.by, resumed=known.resumed)
+    if known.cause.confidence == "high" and len(np.unique(case.rows.observed)) >= ENOUGH:
         return found
-    missing = "few rows; it is named because it happened elsewhere in this run"
+    missing = "it is named because it happened elsewhere in this run; what else fits was not searched"
     return replace(found, cause=replace(found.cause, confidence="low", missing_evidence=(missing,)))
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from lrwatch.curve import Curve
-from lrwatch.diagnosis.case import Case, Hypothesis, Rows
+from lrwatch.diagnosis.case import Case, Facts, Hypothesis, Rows
 from lrwatch.diagnosis.knobs import Knob, Line, horizons, knobs, lines, numbers
 from lrwatch.diagnosis.search import minimise, simple_fraction, slopes
 from lrwatch.diagnosis.transforms.base import at_position, differs, following, tidy, worst_row
@@ -50,7 +50,7 @@ def pairs(case: Case, tried: Sequence[Hypothesis]) -> list[Hypothesis]:
     """Every two causes that reproduce all rows together, the likeliest first; ``tried`` are the single ones."""
     few = case.rows.thin(FEW)
     usable = [*_stopped(case), *(h for h in tried if not h.name.startswith(_ALONE))]
-    views = _views(usable, few)
+    views = _views(sorted(usable, key=lambda h: _unlikely(h, case.facts)), few)
     found = [
         *_numbers(case, few, usable, views),
         *_steps(case, few, usable, views),
@@ -80,6 +80,13 @@ def _stopped(case: Case) -> Iterator[Hypothesis]:
                 return np.minimum(rows.t, s)
 
             yield Hypothesis("frozen", {"at": tidy(s)}, at_position(case.curve, position), position)
+
+
+def _unlikely(h: Hypothesis, facts: Facts) -> int:
+    """0 where a number of the run speaks for it, 1 for whole numbers, 2 otherwise."""
+    k = h.params.get("k", h.params.get("width", h.params.get("every", 1)))
+    same = any(k in (v, 1.0 / v) for v in facts.owners().values())
+    return 0 if same else 1 if float(k).is_integer() else 2
 
 
 def _views(usable: Sequence[Hypothesis], few: Rows) -> list[View]:

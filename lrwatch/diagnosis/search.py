@@ -44,22 +44,39 @@ def best_integer(loss: Callable[[float], float], low: int, high: int, *, points:
 
 
 def slopes(observed: FloatArray, fixed: FloatArray, varying: FloatArray, allowed: FloatArray) -> list[float]:
-    """The x for which O = fixed + x·varying within what each row allows, float64[n] each: none, or the simplest
-    fraction among them and their middle.
+    """The x for which O = fixed + x·varying within what each row allows, float64[n] each: none, or the simplest.
 
     >>> slopes(np.array([2.0, 4.02]), np.zeros(2), np.array([1.0, 2.0]), np.array([0.05, 0.05]))
-    [2.0, 2.01]
+    [2.0]
     """
     rows = varying != 0.0
     if not rows.any() or np.any(np.abs(observed - fixed)[~rows] > allowed[~rows]):
         return []
     x, half = (observed - fixed)[rows] / varying[rows], allowed[rows] / np.abs(varying[rows])
     low, high = float(np.max(x - half)), float(np.min(x + half))
-    if not low <= high:
-        return []
+    return [simplest(low, high)] if low <= high else []
+
+
+def simplest(low: float, high: float) -> float:
+    """The number in [low, high] that somebody may have written down: p/q with q ≤ 16, 1/q, or the fewest digits.
+
+    >>> simplest(0.33332, 0.33335), simplest(2.82836, 2.82846), simplest(0.015624, 0.015626)
+    (0.3333333333333333, 2.8284, 0.015625)
+    """
     middle = (low + high) / 2.0
-    simple = simple_fraction(middle, limit=1000, rtol=(high - low) / 2.0 / abs(middle) if middle else 0.0)
-    return list(dict.fromkeys((simple, middle)))
+    if not np.isfinite(middle):
+        return middle
+    for q in range(1, 17):
+        near = round(middle * q) / q
+        if low <= near <= high:
+            return near
+    if middle and abs(middle) < 1.0 and low <= 1.0 / round(1.0 / middle) <= high:
+        return 1.0 / round(1.0 / middle)
+    for digits in range(17):
+        near = float(f"{middle:.{digits}e}")
+        if low <= near <= high:
+            return near
+    return middle
 
 
 def simple_fraction(x: float, *, limit: int = 64, rtol: float = 1e-6) -> float:

@@ -22,6 +22,7 @@ from lrwatch.diagnosis.case import Case, Hypothesis, Rows
 from lrwatch.diagnosis.pairs import both
 from lrwatch.diagnosis.search import slopes
 from lrwatch.diagnosis.transforms.base import following, tidy
+from lrwatch.diagnosis.transforms.resume import final
 from lrwatch.schedules.base import FloatArray
 
 LEAST = 8
@@ -51,8 +52,10 @@ def since(case: Case) -> list[Hypothesis]:
     if not len(bad) or bad[0] < LEAST:
         return []
     promise = following(case.curve)
-    last = int(bad[-1]) + 1 if len(case.rows) - bad[-1] > LEAST else len(case.rows)
-    return [h for h in _second(case, Span(None, promise, int(bad[0])), last) if h.fits(case.rows)]
+    clean, found = Span(None, promise, int(bad[0])), list[Hypothesis]()
+    for last in dict.fromkeys((len(case.rows), int(bad[-1]) + 1)):
+        found = found or [h for h in _second(case, clean, last) if h.fits(case.rows)]
+    return found
 
 
 def spans(case: Case, tried: Sequence[Hypothesis]) -> list[Hypothesis]:
@@ -89,11 +92,12 @@ def _second(case: Case, span: Span, last: int) -> Iterator[Hypothesis]:
     if len(rows) < LEAST:
         return
     before, first = float(case.rows.t[span.end - 1]), float(rows.t[0])
-    zero = np.zeros(len(rows))
-    for c in slopes(rows.observed, zero, span.predict(rows), rows.allowed(rows.observed)):
-        if c not in (0.0, 1.0):
-            scaled = _times(span.predict, c)
-            yield _joined(case, span, Hypothesis("factor", {"c": tidy(c)}, scaled), first, last)
+    for low in dict.fromkeys((0.0, final(case.curve))):
+        expected = span.predict(rows) - low
+        for c in slopes(rows.observed - low, np.zeros(len(rows)), expected, rows.allowed(rows.observed)):
+            if c != 0.0 and abs(c - 1.0) > 3.0 * rows.resolution():
+                params = {"c": tidy(c), **({"above": low} if low else {})}
+                yield _joined(case, span, Hypothesis("factor", params, _scaled(span.predict, c, low)), first, last)
     for s in np.unique(np.linspace(before + 1.0, first, STARTS).round()).tolist()[::-1]:
         for name, params, position in _moves(case, s):
             if bool(np.all(rows.match(span.predict(replace(rows, t=position(rows.t)))))):
@@ -105,7 +109,6 @@ def _moves(case: Case, s: float) -> Iterator[tuple[str, dict[str, float | int], 
     """Ways in which a scheduler may go wrong at ``s``: cause, numbers, where it then stands."""
     yield "frozen", {"at": tidy(s - 1.0)}, lambda t: np.minimum(t, s - 1.0)
     yield "restart", {"at": tidy(s)}, lambda t: t - s
-    yield "restart", {"at": tidy(s), "first": 1}, lambda t: t - s + 1.0
     for d in (sign * d for d in range(1, NEAR + 1) for sign in (-1.0, 1.0)):
         yield "offset", {"d": tidy(d)}, lambda t, d=d: np.maximum(t + d, 0.0)  # type: ignore[misc]
     wholes = dict.fromkeys([*map(float, case.facts.owners().values()), *map(float, range(2, 9))])
@@ -123,8 +126,8 @@ def _gone(case: Case, span: Span, promise: Predict) -> Iterator[Hypothesis]:
         yield Hypothesis(span.of.name, params, _switch(span, promise, case, len(case.rows)))
 
 
-def _times(predict: Predict, c: float) -> Predict:
-    return lambda rows: c * predict(rows)
+def _scaled(predict: Predict, c: float, low: float) -> Predict:
+    return lambda rows: low + c * (predict(rows) - low)
 
 
 def _at(predict: Predict, position: Callable[[FloatArray], FloatArray]) -> Predict:
@@ -133,7 +136,8 @@ def _at(predict: Predict, position: Callable[[FloatArray], FloatArray]) -> Predi
 
 def _joined(case: Case, span: Span, second: Hypothesis, s: float, last: int) -> Hypothesis:
     until = {} if last == len(case.rows) else {"ended": tidy(float(case.rows.t[last - 1]))}
-    inside = float(case.rows.t[span.end]) - float(case.rows.t[span.end - 1]) > 1.0
+    ends = [span.end, *([last] if until else [])]
+    inside = any(float(case.rows.t[i] - case.rows.t[i - 1]) > 1.0 for i in ends)
     params = {**second.params, "since": tidy(s), **until, **({"bound": "about"} if inside else {})}
     later = replace(second, params=params)
     predict = _switch(span, second.predict, case, last)

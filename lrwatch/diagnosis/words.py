@@ -59,12 +59,15 @@ def _offset(p: dict[str, Any], facts: Facts) -> str:
 
 def _factor(p: dict[str, Any], facts: Facts) -> str:
     c = float(p["c"])
-    same = [n for n, v in facts.owners().items() if np.isclose(c, v) or np.isclose(c, 1.0 / v)]
+    same = [
+        form.format(name)
+        for name, value in ({} if "since" in p else facts.owners()).items()
+        for form, x in (("{}", value), ("1/{}", 1.0 / value), ("√{}", value**0.5), ("1/√{}", value**-0.5))
+        if np.isclose(c, x, rtol=1e-4)
+    ]
     kept = ", the floor is not" if p.get("floor") == "kept" else ""
     above = f" above the floor {p['above']:g}" if "above" in p else ""
-    return f"the learning rate{above} is multiplied by {c:.6g}{kept}" + (
-        f" ({same[0]}, or its inverse)" if same else ""
-    )
+    return f"the learning rate{above} is multiplied by {c:.6g}{kept}" + (f" ({' or '.join(same)})" if same else "")
 
 
 def _horizon(p: dict[str, Any], facts: Facts) -> str:
@@ -80,7 +83,8 @@ def _warmup(p: dict[str, Any], facts: Facts) -> str:
 
 
 def _staircase(p: dict[str, Any], facts: Facts) -> str:
-    epoch = " (the batches per epoch)" if facts.steps_per_epoch == p["width"] else ""
+    same = [f"the {name}" for name, value in facts.owners().items() if value == p["width"]]
+    epoch = f" ({' or '.join(same)})" if same else ""
     if p["stepped"] == "held":
         return f"the learning rate is renewed only every {p['width']:g} updates{epoch}"
     return f"the scheduler is stepped once every {p['width']:g} updates{epoch}"
@@ -103,7 +107,11 @@ def _number(value: Any) -> str:
 
 _WORDS: dict[str, Callable[[dict[str, Any], Facts], str]] = {
     "offset": _offset,
-    "offset_at_resume": lambda p, f: _offset(p, f) + " after the resume",
+    "offset_at_resume": lambda p, f: (
+        _offset(p, f)
+        + " after the resume"
+        + (f": its position was divided by the {p['divided_by']}" if "divided_by" in p else "")
+    ),
     "rank_offset": lambda p, f: _offset(p, f) + " on this worker only",
     "factor": _factor,
     "factor_at_resume": lambda p, f: _factor(p, f) + " after the resume",

@@ -40,8 +40,8 @@ def ratios(case: Case, above: float) -> list[float]:
     rows = np.abs(expected) > 0.05 * np.max(np.abs(expected), initial=0.0)
     if not rows.any():
         return []
+    found = slopes(observed, np.zeros(len(observed)), expected, case.rows.allowed(case.rows.observed))
     o, e = observed[rows], expected[rows]
-    found = slopes(o, np.zeros(len(o)), e, case.rows.allowed(case.rows.observed)[rows])
     return found or list(dict.fromkeys((float(np.median(o / e)), float(np.dot(o, e) / np.dot(e, e)))))
 
 

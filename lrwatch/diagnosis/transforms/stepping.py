@@ -126,7 +126,9 @@ def offset(case: Case) -> Iterator[Hypothesis]:
         restart, clamped = r is not None and d == -r, rows.t[-1] + d <= 0.0
         beyond = case.curve.horizon is not None and d >= case.curve.horizon  # nobody's first value is past the end
         if d != 0.0 and not restart and not clamped and not beyond:
-            yield from moved(case, resumed(case, "offset"), {"d": tidy(d)}, _ahead(d, case.curve.begins))
+            kept = [name for name, n in case.facts.owners().items() if r and d < 0.0 and abs(r + d - r / n) < 1.0]
+            params = {"d": tidy(d), **({"divided_by": kept[0]} if kept and case.place.since_resume else {})}
+            yield from moved(case, resumed(case, "offset"), params, _ahead(d, case.curve.begins))
 
 
 def _ahead(d: float, begins: float) -> Position:
@@ -214,10 +216,12 @@ def _within(width: float) -> Position:
 
 
 def _periods(case: Case, *, steps: bool) -> list[float]:
-    """Widths worth trying: batches per epoch, and where the curve first leaves its promise or first moves."""
+    """Widths worth trying: numbers of the run, and where the curve first leaves its promise or first moves."""
     rows, found = case.rows, dict[float, None]()
     if case.facts.steps_per_epoch:
         found[float(case.facts.steps_per_epoch)] = None
+    if steps:
+        found |= dict.fromkeys(float(v) for v in case.facts.owners().values())
     known = np.flatnonzero(np.isfinite(rows.sched))
     if steps and len(known) > 1 and (risen := rows.sched[known[-1]] - rows.sched[known[0]]) > 0:
         found[round((rows.t[known[-1]] - rows.t[known[0]]) / risen)] = None
