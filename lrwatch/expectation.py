@@ -68,7 +68,7 @@ class Expectation:
                 expected[name] = curves[name].next(t, () if self._given else metrics)
                 precisions[name] = self._precision(self.contract, name, chunk, t, expected[name])
                 allowed[name] = precisions[name].allowed(expected[name])
-                self._loosen(allowed[name], np.abs(expected[name]))
+                self._loosen(allowed[name], expected[name])
         return Batch(
             chunk,
             t,
@@ -97,8 +97,9 @@ class Expectation:
             digits=chunk.digits.get(name, EXACT_DIGITS),
         )
 
-    def _loosen(self, allowed: FloatArray, size: FloatArray) -> None:
-        """Take in how far values of this size may be off, float64[n] each."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            relative = float(np.min(allowed / size, where=size > 0, initial=np.inf))
-        self.loosest = (min(self.loosest[0], relative), max(self.loosest[1], float(allowed.max())))
+    def _loosen(self, allowed: FloatArray, expected: FloatArray) -> None:
+        """Take in how far these values may be off, float64[n] each."""
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            relative = allowed / np.abs(expected)  # infinite or NaN at 0, where nothing is relative
+        tightest = float(np.fmin.reduce(relative, initial=self.loosest[0]))
+        self.loosest = (tightest, max(self.loosest[1], float(allowed.max())))

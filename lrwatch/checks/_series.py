@@ -78,7 +78,8 @@ class Restarts:
             return np.empty(0, dtype=np.int64)
         before = np.concatenate([[previous], lr[:-1]])
         peaks = np.fmax.accumulate(np.concatenate([[peak], lr]))[:-1]
-        return np.flatnonzero((lr > JUMP * before) & (before <= FALLEN * peaks) & (lr >= HIGH * peaks))
+        fallen = (peaks > 0.0) & (before <= FALLEN * peaks)  # a warm-up from zero begins no cycle anew
+        return np.flatnonzero((lr > JUMP * before) & fallen & (lr >= HIGH * peaks))
 
 
 @dataclass

@@ -53,9 +53,9 @@ class Track:
         wrong one of all is among them."""
         self.rows += len(steps)
         self.last_step = int(steps[-1])
-        where = np.flatnonzero(wrong)
-        if not len(where):
+        if not wrong.any():
             return False
+        where = np.flatnonzero(wrong)
         size = np.abs(observed - expected)[where]
         if self.bad is None:
             self.bad = Span.of(steps[where], size)
@@ -106,9 +106,9 @@ class Drift(Check):
         for name, expected in batch.expected.items():
             if name not in chunk.columns:
                 continue
-            used = chunk.present(name) & np.isfinite(chunk.columns[name])
+            used = batch.finite(name).there
             if "skipped" in chunk.columns:
-                used &= chunk.columns["skipped"] == 0
+                used = used & (chunk.columns["skipped"] == 0)
             if not used.any():
                 continue
             rows: Any = slice(None) if used.all() else used
@@ -132,7 +132,8 @@ class Drift(Check):
     ) -> None:
         chunk = batch.chunk
         observed = chunk.columns[name][rows]
-        wrong = np.abs(observed - expected[rows]) > allowed[rows]
+        away = observed - expected[rows]
+        wrong = np.abs(away, out=away) > allowed[rows]
         track = column.tracks.setdefault((chunk.segment, shift), Track())
         if track.take(chunk.columns["update"][rows], observed, expected[rows], wrong):
             track.place = located(chunk, np.arange(len(chunk))[rows][np.argmax(wrong)])

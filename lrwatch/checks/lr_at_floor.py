@@ -94,7 +94,8 @@ class LrAtFloor(Check):
         if self.rank not in (None, chunk.rank):
             return
         lr, rates = batch.lr, batch.rates
-        if self.planned and rates.all and self._high(rates):
+        applied = "skipped" not in chunk.columns or not chunk.columns["skipped"].any()
+        if self.planned and applied and rates.all and self._high(rates):
             self.rows, self.end = self.rows + len(lr), int(chunk.columns["update"][-1])
             self.peak = max(self.peak, rates.high)
             return

@@ -63,13 +63,15 @@ class RunLength(Check):
         step = self._step()
         own = batch.t - step if batch.chunk.lr_read == "after" else batch.t
         slack = step if batch.chunk.lr_read == "unknown" else 0.0  # steps may count from 1
-        beyond = np.flatnonzero(own >= horizon + slack)
-        if len(beyond) and self.past is None:
-            self.past = int(steps[beyond[0]])
+        if self.past is None and float(own.max()) >= horizon + slack:
+            self.past = int(steps[np.argmax(own >= horizon + slack)])
         last, stride = self.strides.get(batch.chunk.rank, (own[0], step))
-        forward = np.diff(own, prepend=last)
-        forward = forward[forward > 0.0]
-        stride = float(forward[-1]) if len(forward) else stride
+        if len(own) > 1 and own[-1] > own[-2]:
+            stride = float(own[-1] - own[-2])
+        else:
+            forward = np.diff(own, prepend=last)
+            forward = forward[forward > 0.0]
+            stride = float(forward[-1]) if len(forward) else stride
         self.strides[batch.chunk.rank] = (float(own[-1]), stride)
         if own[-1] >= self.last_t:
             self.last_t, self.last_step, self.stride = float(own[-1]), int(steps[-1]), stride

@@ -23,6 +23,7 @@ Source
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -75,16 +76,17 @@ class Stepping(Check):
             rows &= chunk.columns["skipped"] == 0
         if not rows.any():
             return
-        seen, due = chunk.columns["sched"][rows].astype(np.float64), batch.t[rows]
-        steps = chunk.columns["update"][rows]
+        some: Any = slice(None) if rows.all() else rows
+        seen, due, steps = chunk.columns["sched"][some], batch.t[some], chunk.columns["update"][some]
         self.rows += len(steps)
         for shift in conventions(self.context.contract, chunk):
             track = self.tracks.setdefault((chunk.segment, shift), Track())
             track.last = int(steps[-1])
-            wrong = np.flatnonzero(seen != due + shift)
-            if not len(wrong):
+            off = seen != (due + shift if shift else due)
+            if not off.any():
                 continue
-            size = np.abs(seen - due - shift)[wrong]
+            wrong = np.flatnonzero(off)
+            size = np.abs(seen[wrong] - due[wrong] - shift)
             if track.bad is not None:
                 track.bad.extend(steps[wrong], size)
             else:

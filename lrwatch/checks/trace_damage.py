@@ -24,11 +24,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from lrwatch.checks.base import Batch, Check, Context, Span, located
 from lrwatch.findings import Finding, Severity
+from lrwatch.schedules.base import FloatArray
 from lrwatch.trace.model import Damage, Event
 
 MAX_STRIDES = 32
@@ -85,6 +87,10 @@ class TraceDamage(Check):
             attempts = None if attempts is None else np.concatenate([[seq.last_attempt], attempts])
             skipped = None if skipped is None else np.concatenate([[seq.last_skipped], skipped])
         strides = np.diff(steps)
+        if len(strides) and (stride := int(strides[0])) > 0 and stride in seq.jumps and (strides == stride).all():
+            seq.strides[stride] += len(strides)
+            self._end(seq, batch, steps, attempts, skipped)
+            return
         again = strides == 0
         if attempts is not None:
             again &= np.diff(attempts) == 0  # the same update, attempted once more, is no duplicate
@@ -98,7 +104,11 @@ class TraceDamage(Check):
                 where = int(steps[np.flatnonzero(strides == stride)[0]])
                 seq.jumps[int(stride)] = (where, 0)
             seq.strides[int(stride)] += int(count)
-        seq.thinned = seq.thinned or chunk.thinned
+        self._end(seq, batch, steps, attempts, skipped)
+
+    def _end(self, seq: Sequence, batch: Batch, steps: Any, attempts: Any, skipped: Any) -> None:
+        """Remember the last row of a batch."""
+        seq.thinned = seq.thinned or batch.chunk.thinned
         seq.last = int(steps[-1])
         seq.last_attempt = -1 if attempts is None else int(attempts[-1])
         seq.last_skipped = 0 if skipped is None else int(skipped[-1])
@@ -116,13 +126,23 @@ class TraceDamage(Check):
         """Rows whose time is before that of the row before."""
         if "ts" not in batch.chunk.columns:
             return
+        times, all_there = batch.chunk.columns["ts"], "ts" not in batch.chunk.missing
+        if all_there and len(times) and self._forward(seq.last_ts, times):
+            seq.last_ts = float(times[-1])
+            return
         there = np.flatnonzero(batch.chunk.present("ts"))
-        times = batch.chunk.columns["ts"][there]
+        times = times[there]
         if not len(times):
             return
         back = np.concatenate([[seq.last_ts], times[:-1]]) - times
         seq.last_ts = float(times[-1])
         self._note(seq, "clock", batch, there[back > SLEW], back[back > SLEW])
+
+    @staticmethod
+    def _forward(last: float, times: FloatArray) -> bool:
+        """Whether no time, all of them numbers, is before that of the row before."""
+        least = np.subtract(times[1:], times[:-1]).min(initial=np.inf)
+        return bool(last - times[0] <= SLEW and least >= -SLEW)
 
     def _note(self, seq: Sequence, which: str, batch: Batch, rows: np.ndarray, size: np.ndarray | None = None) -> None:
         """Take in the rows of a batch that show a symptom, and how badly."""

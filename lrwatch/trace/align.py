@@ -106,12 +106,12 @@ class Aligner:
         self._pushed.add(chunk.rank)
         lane = self._lanes.setdefault(chunk.rank, Lane(visit=self._visit, segment=chunk.segment))
         updates = chunk.columns["update"]
-        back = np.diff(updates, prepend=lane.last) < 0
-        back[0] |= chunk.segment != lane.segment
+        back = np.flatnonzero(updates[1:] < updates[:-1]) + 1
+        begins = [0] if updates[0] < lane.last or chunk.segment != lane.segment else []
         lane.segment = chunk.segment
         whole = _piece(chunk)
         start = 0
-        for stop in [*np.flatnonzero(back).tolist(), len(updates)]:
+        for stop in [*begins, *back.tolist(), len(updates)]:
             if stop > start:
                 self._keep(lane, whole.take(slice(start, stop)))
                 lane.last = int(updates[stop - 1])
@@ -194,16 +194,21 @@ class Aligner:
     def _middle(self) -> int:
         """An update below which about half of the waiting rows lie."""
         waiting = [p.updates for lane in self._lanes.values() for p in lane.waiting.get(self._visit, ())]
+        if len(self._lanes) == 1:  # in order as they are
+            piece = waiting[len(waiting) // 2]
+            return int(piece[len(piece) // 2]) + 1
         return int(np.median(np.concatenate(waiting))) + 1
 
     def _emit(self, below: int | None) -> list[Aligned]:
         """The rows of this visit with update < ``below``, None for all; a single worker's are dropped."""
         taken: dict[int, Piece] = {}
+        several = len(self._lanes) > 1
         for rank, lane in self._lanes.items():
             if pieces := self._take(lane, below):
-                taken[rank] = _attempts(_joined(pieces))
-                self._released = max(self._released, int(taken[rank].updates[-1]))
-        return [_side_by_side(taken, tuple(sorted(self._lanes)))] if taken and len(self._lanes) > 1 else []
+                self._released = max(self._released, int(pieces[-1].updates[-1]))
+                if several:
+                    taken[rank] = _attempts(_joined(pieces))
+        return [_side_by_side(taken, tuple(sorted(self._lanes)))] if taken else []
 
     def _take(self, lane: Lane, below: int | None) -> list[Piece]:
         waiting = lane.waiting.get(self._visit)

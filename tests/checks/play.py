@@ -131,8 +131,7 @@ def play(case: dict[str, Any], only: Sequence[str] | None = None, size: int | No
 
 
 def play_interrupted(case: dict[str, Any], only: Sequence[str] | None = None, size: int = 7) -> Session:
-    """The same, but half-way every check, and what they follow, is replaced by a new one that is given its state through
-    JSON."""
+    """The same, but half-way every check, and what it follows, is made anew from its state, which went through JSON."""
     session = Session(contract_of(case), only=only, live=case.get("live", False))
     every = list(items(case, size))
     for i, item in enumerate(every):
