@@ -1,6 +1,7 @@
 """JSON Lines in the wild: one object per line, columns by the names of their keys (``trace.names``; ``--map``).
 
-Objects inside objects are taken apart: ``{"train": {"lr": 1}}`` has the key ``train/lr``. A value that is null, or a
+Objects inside objects are taken apart: ``{"train": {"lr": 1}}`` has the key ``train/lr``; so are lists, as of
+``get_last_lr()``: ``{"lr": [0.1, 0.2]}`` has ``lr/0`` and ``lr/1``. A value that is null, or a
 text where a number belongs, is missing; ``NaN``, ``Infinity`` and texts that are numbers are values. A row that has no
 step is passed over when it has no learning rate either (it is of something else), and damage when it has one.
 
@@ -30,6 +31,8 @@ CONVENTION: Final = Convention()
 _KEYS: Final = 4096
 """Different keys of one file that are looked at; a file with more has data in its keys."""
 _DEPTH: Final = 8
+_GROUPS: Final = 64
+"""Elements of a list that are taken apart."""
 _VALUE: Final = (
     rb'("(?:[^"\\\n]|\\[^u\n])*"|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|NaN|-?Infinity|null|true|false)'
 )
@@ -47,7 +50,9 @@ class File:
         keys: dict[str, None] = {}
         for _, data in blocks(path, 256, name=self.name):
             for line in data.split(b"\n")[:256]:
-                keys.update(dict.fromkeys(_object(line) or ()))
+                keys.update(
+                    dict.fromkeys(k for k, v in (_object(line) or {}).items() if not isinstance(v, dict | list))
+                )
             break
         self.layout = _layout(list(keys), options, self.name)
         if "rank" not in self.layout.columns and self.rank is None:
@@ -226,6 +231,8 @@ def _flat(value: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Iterato
     for key, inner in value.items():
         if isinstance(inner, dict) and depth < _DEPTH:
             yield from _flat(inner, f"{prefix}{key}/", depth + 1)
+        elif isinstance(inner, list) and len(inner) <= _GROUPS and depth < _DEPTH:
+            yield from _flat(dict(zip(map(str, range(len(inner))), inner, strict=True)), f"{prefix}{key}/", _DEPTH)
         elif isinstance(inner, str):
             yield prefix + key, inner
         elif inner is None:
@@ -245,6 +252,9 @@ def _keys(value: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Iterato
         if isinstance(inner, dict) and depth < _DEPTH:
             yield prefix + key, inner  # for those who must know that something is nested
             yield from _keys(inner, f"{prefix}{key}/", depth + 1)
+        elif isinstance(inner, list) and len(inner) <= _GROUPS and depth < _DEPTH:
+            yield prefix + key, inner
+            yield from ((f"{prefix}{key}/{i}", value) for i, value in enumerate(inner))
         else:
             yield prefix + key, inner
 

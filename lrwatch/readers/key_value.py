@@ -22,6 +22,8 @@ _PAIR = re.compile(
     re.I,
 )
 _WORD = re.compile(r"\b(step|iter|iteration)\s+\[?(\d+)(?:\s*/\s*\d+)?\]?(?=[\s:|,\]]|$)", re.I)
+_PLACE = re.compile(r"(?<=[\w>]):[A-Za-z_]\w*:\d+(?=\s|$)")
+"""Where a line of a program was: ``train:step:42``."""
 _LONGEST: Final = 1 << 14
 CONVENTION = Convention(known=("steps of the log count from 0 (--first-step 1 if the first is number 1)",))
 
@@ -36,7 +38,10 @@ class Parser:
     def __call__(self, line: str) -> Row | None:
         if len(line) > _LONGEST:
             return None
-        found = [(name.replace(" ", "_"), text) for name, text in _PAIR.findall(line)]
+        found = _PAIR.findall(line)
+        if len({name for name, _ in found}) < len(found):
+            found = _PAIR.findall(_PLACE.sub(" ", line))
+        found = [(name.replace(" ", "_"), text) for name, text in found]
         found += [(name, text) for name, text in _WORD.findall(line)]
         if len(found) < 2:
             return None

@@ -103,7 +103,7 @@ def test_workers_that_write_to_one_log(tmp_path: Path) -> None:
          "is cut short: its compressed data ends in the middle, at byte "),
         ("run.json", b'[{"step": 0, "lr": 0.5}]', {},
          "is one JSON array; write its rows as JSON Lines: jq -c '.[]' OLD > NEW"),
-        ("run.json", b'{"step": [0, 1], "lr": [0.5, 0.25]}\n', {},
+        ("run.json", b'{"step": [%s], "lr": [%s]}\n' % (b"0, " * 99 + b"1", b"0, " * 99 + b"1"), {},
          'has no line that is a row; a row is one object, e.g. {"step": 0, "lr": 0.1}'),
         ("hf.log", b"{'loss': 2.5, 'learning_rate': 0.5, 'epoch': 0.05}\n", {"steps_per_epoch": 2000},
          "none of its rows can be used: update is 'somewhere at epoch 0.05'; steps are told from the share of epochs; "
@@ -117,6 +117,25 @@ def test_what_cannot_be_read_says_what_to_do(
     with pytest.raises(TraceError) as e:
         list(open_trace([tmp_path / name], options=Options(**options)))  # type: ignore[arg-type]
     assert f"{tmp_path}/{name}: {message}" in str(e.value)
+
+
+def test_rates_of_all_groups_as_a_list(tmp_path: Path) -> None:
+    """What ``get_last_lr()`` returns, logged as it is."""
+    path = tmp_path / "run.jsonl"
+    path.write_text("".join(f'{{"step": {t}, "lr": [{0.5 / (t + 1)!r}, {t}], "other": [[], 1]}}\n' for t in range(20)))
+    source = open_trace([path])
+    assert rows(path) == WHOLE and not any("not used" in sentence for sentence in source.info.assumed)
+    (chunk,) = [item for item in source if isinstance(item, Chunk)]
+    assert list(chunk.signals("lr")) == ["0", "1"] and chunk.columns["lr/1"].tolist() == list(range(20))
+
+
+def test_a_line_of_the_program_is_no_step(tmp_path: Path) -> None:
+    """Loguru's ``module:function:line`` before the message, where the function is called ``step``."""
+    path = tmp_path / "run.log"
+    path.write_text("".join(f"12:30:01 | INFO | train:step:42 - step={t} lr={0.5 / (t + 1)!r}\n" for t in range(20)))
+    assert rows(path) == WHOLE
+    path.write_text("".join(f"INFO:root:step:{t} lr:{0.5 / (t + 1)!r}\n" for t in range(20)))
+    assert rows(path) == WHOLE
 
 
 def test_a_notebooks_progress_bars_between_the_lines(tmp_path: Path) -> None:
