@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
+import time
 from pathlib import Path
 
 import pytest
@@ -97,8 +101,16 @@ def test_progress_is_for_a_terminal_and_leaves_nothing_behind(there: Path) -> No
     assert not re.sub(r"\r[^\r]*\x1b\[K", "", shown)
 
 
+def waits_for_input(child: subprocess.Popen[str]) -> bool:
+    """Whether it has read everything, and sleeps until more comes: a signal between two reads waits with it."""
+    assert child.stdin
+    left = struct.unpack("i", fcntl.ioctl(child.stdin, termios.FIONREAD, b"\0\0\0\0"))[0]
+    state = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return left == 0 and state == "S"
+
+
 def test_ctrl_c_is_130_one_line_and_no_output(there: Path) -> None:
-    child = subprocess.Popen(
+    with subprocess.Popen(
         [*LRWATCH, "verify", "contract.yaml", "-", "--output", "verdict.txt"],
         cwd=there,
         env=environment(),
@@ -106,17 +118,19 @@ def test_ctrl_c_is_130_one_line_and_no_output(there: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    assert child.stdin
-    child.stdin.write(TRACE + "4,0.5\n" * 50_000)  # more than a pipe holds: when it is through, it is being read
-    child.stdin.flush()
-    child.send_signal(signal.SIGINT)
-    assert child.wait(100) == 130
-    assert child.stderr and child.stdout
-    assert (child.stdout.read(), child.stderr.read().strip()) == ("", "lrwatch: interrupted")
-    child.stdin.close()
-    child.stdout.close()
-    child.stderr.close()
+    ) as child:
+        try:
+            assert child.stdin
+            child.stdin.write(TRACE + "4,0.5\n" * 50_000)  # more than a pipe holds: it is being read
+            child.stdin.flush()
+            while child.poll() is None and not waits_for_input(child):
+                time.sleep(0.05)
+            child.send_signal(signal.SIGINT)
+            assert child.wait(100) == 130
+        finally:
+            child.kill()
+        assert child.stderr and child.stdout
+        assert (child.stdout.read(), child.stderr.read().strip()) == ("", "lrwatch: interrupted")
     assert sorted(p.name for p in there.iterdir()) == ["contract.yaml", "trace.csv"]
 
 
