@@ -70,9 +70,16 @@ def section(name: str, title: str, *children: Child) -> Markup:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Child]]) -> Markup:
-    """A table whose first column names the row."""
+    """A table whose first column names the row; on a narrow screen a list, every value with the name of its column."""
     top = tag("thead", tag("tr", [tag("th", text, scope="col") for text in head]))
-    body = [tag("tr", tag("th", row[0], scope="row"), [tag("td", cell) for cell in row[1:]]) for row in rows]
+    body = [
+        tag(
+            "tr",
+            tag("th", row[0], scope="row"),
+            [tag("td", cell, data_head=name) for name, cell in zip(head[1:], row[1:], strict=True)],
+        )
+        for row in rows
+    ]
     return tag("div", tag("table", top, tag("tbody", body)), class_="wide", tabindex=0)
 
 

@@ -93,6 +93,14 @@ def same(cause: Cause, other: Cause | None) -> bool:
     return other is not None and replace(cause, explains=0.0) == replace(other, explains=0.0)
 
 
+def causes(cause: Cause | None) -> list[str]:
+    """The entries of the catalogue that a cause leads to: its own, or those of the two that it is made of."""
+    if cause is None or cause.name == "unexplained":
+        return []
+    parts = [str(cause.params[part]) for part in ("first", "second") if part in cause.params]
+    return list(dict.fromkeys(parts)) if cause.name == "two_causes" else [cause.name]
+
+
 def cause_words(cause: Cause) -> str:
     """The cause as a sentence, with how well it is known."""
     sentence = capital(cause.sentence or cause.name.replace("_", " "))

@@ -20,7 +20,7 @@ from lrwatch.report._page import spans
 from lrwatch.report._promise import words
 from lrwatch.report._svg import short
 from lrwatch.report._views import drawing, first_bad, steps_of
-from lrwatch.report._words import capital, cause_words, paths, sentence, steps, where
+from lrwatch.report._words import capital, cause_words, causes, paths, sentence, steps, where
 from lrwatch.report._workers import workers
 from lrwatch.report.base import Look, assumed, counted, ordered
 
@@ -110,7 +110,7 @@ def _card(number: int, f: Finding, before: Sequence[Finding]) -> Markup:
             say("Fix", *[capital(f.fix) + "."] * bool(f.fix), kind="fix")
     else:
         say("Fix", *[capital(f.fix) + "."] * bool(f.fix), kind="fix")
-    topics = [f.slug] if cause is None or cause.name == "unexplained" else [f.slug, cause.name]
+    topics = [f.slug, *causes(cause)]
     say("Page", join([[" · " if i else None, tag("code", f"lrwatch explain {t}")] for i, t in enumerate(topics)]))
     if f.first_step is not None:
         details.append(tag("dd", show_button(number - 1)))

@@ -9,7 +9,18 @@ from lrwatch.findings import Finding
 from lrwatch.report._page import Page, spans
 from lrwatch.report._plot import plot
 from lrwatch.report._promise import words
-from lrwatch.report._words import capital, cause_words, chosen, counts_steps, paths, same, sentence, steps, where
+from lrwatch.report._words import (
+    capital,
+    cause_words,
+    causes,
+    chosen,
+    counts_steps,
+    paths,
+    same,
+    sentence,
+    steps,
+    where,
+)
 from lrwatch.report.base import Look, assumed, counted, ordered
 
 if TYPE_CHECKING:
@@ -54,7 +65,7 @@ def _finding(page: Page, finding: Finding, before: Sequence[Finding]) -> None:
         page.item("Or", [capital(other) + "." for other in cause.also_consistent], indent=9, gutter=9)
         page.item("Missing", [capital(what) + "." for what in cause.missing_evidence], indent=9, gutter=9)
     page.item("Fix", [capital(finding.fix) + "."] * bool(finding.fix), indent=9, gutter=9)
-    topics = [finding.slug] if cause is None or cause.name == "unexplained" else [finding.slug, cause.name]
+    topics = [finding.slug, *causes(cause)]
     page.item("Page", [" · ".join(f"lrwatch explain {topic}" for topic in topics)], indent=9, gutter=9)
 
 

@@ -129,7 +129,9 @@ def test_once_per_micro_batch(sched: bool) -> None:
 @pytest.mark.parametrize("name", SMOOTH)
 def test_once_every_four_updates(name: str, sched: bool) -> None:
     found = findings(name, run(name, steps=lambda t: int(t % 4 == 3)), sched)
-    assert_cause(found, slugs(sched), "staircase", {"width": 4}, "the scheduler is stepped once every 4 updates")
+    assert_cause(
+        found, slugs(sched), "staircase", {"width": 4}, "the scheduler is stepped once every 4 updates (the world size)"
+    )
 
 
 @WITH_OR_WITHOUT
@@ -153,7 +155,9 @@ def test_not_stepped_any_more(name: str, sched: bool) -> None:
 def test_half_the_base(name: str, sched: bool) -> None:
     floor = ", the floor is not" if name == "warm-up and cosine" else ""
     found = findings(name, run(name, base=BASE / 2), sched)
-    assert_cause(found, {"drift"}, "factor", {"c": 0.5}, f"the learning rate is multiplied by 0.5{floor}")
+    assert_cause(
+        found, {"drift"}, "factor", {"c": 0.5}, f"the learning rate is multiplied by 0.5{floor} (1/√world size)"
+    )
 
 
 HORIZONS: dict[str, Build] = {

@@ -20,6 +20,7 @@ from tests.mutations.shapes import BY_NAME, SHAPES
 
 T, W, BASE = 500, 60, 3e-4
 COSINE = [{"linear": {"from": 0, "for": W}}, {"cosine": {"to": "10%", "until": "horizon"}}]
+LONGER = [COSINE[0], {"cosine": {"to": "10%", "until": 800}}]
 Array = Any
 
 
@@ -52,10 +53,15 @@ def told(finding: Finding) -> tuple[str, str, str]:
 @pytest.mark.parametrize(
     ("used", "sentence", "fixes"),
     [
-        (lambda e, t: 2.0 * e(t + 3), "the learning rate is multiplied by 2 (√world size); and the scheduler is 3 steps ahead", 2),
+        (
+            lambda e, t: 2.0 * e(t + 3),
+            "the learning rate is multiplied by 2 (√world size); and the scheduler is 3 steps ahead",
+            2,
+        ),
         (
             lambda e, t: 0.5 * e(4 * t),
-            "the learning rate is multiplied by 0.5 (1/√world size); and the scheduler was stepped once per worker (k = 4 = world size)",
+            "the learning rate is multiplied by 0.5 (1/√world size); and the scheduler was stepped once per worker "
+            "(k = 4 = world size)",
             2,
         ),
         (
@@ -65,13 +71,14 @@ def told(finding: Finding) -> tuple[str, str, str]:
             2,
         ),
         (
-            lambda e, t: np.where(t < W, BASE, Curve(contract([COSINE[0], {"cosine": {"to": "10%", "until": 800}}])).at(t)),
-            "there is no warm-up; in its place: peak; and the schedule was planned to end at 800, the contract says 500",
+            lambda e, t: np.where(t < W, BASE, Curve(contract(LONGER)).at(t)),
+            "there is no warm-up; in its place: peak; and the schedule was planned to end at 800, the contract says "
+            "500",
             2,
         ),
     ],
     ids=["factor and offset", "factor and rate", "factor and frozen", "no warm-up and horizon"],
-)  # fmt: skip
+)
 def test_two_bugs_at_once(used: Any, sentence: str, fixes: int) -> None:
     [finding] = found(used)
     assert told(finding) == ("two_causes", "high", f"two bugs: {sentence}")
@@ -100,8 +107,8 @@ def test_two_bugs_at_once(used: Any, sentence: str, fixes: int) -> None:
         (
             lambda e, t: 2.0 * np.where(t < 250, 1.0, 0.1) * e(t),
             "two_causes",
-            "two bugs, one after the other: the learning rate is multiplied by 2 (√world size); then the learning rate is multiplied "
-            "by 0.1 from step 250 on",
+            "two bugs, one after the other: the learning rate is multiplied by 2 (√world size); then the learning rate "
+            "is multiplied by 0.1 from step 250 on",
         ),
         (
             lambda e, t: e(4 * np.minimum(t, 90)),
@@ -142,7 +149,7 @@ def test_real_schedulers_with_two_bugs(pair: Any) -> None:
 
 
 def test_equal_pairs_are_all_said() -> None:
-    """On a cosine without a warm-up a later end and a stop look like nothing else; twice as fast and half as long do."""
+    """A pace of 4 towards another end is a fourth of the warm-up and another end."""
     outcome = judge(random_run(3, BY_NAME["hf_linear"]), PAIRS[8].make, STORED[1])
     [finding] = [f for f in outcome.result.findings if f.slug == "drift"]
     assert finding.cause is not None and finding.cause.confidence == "ambiguous"
