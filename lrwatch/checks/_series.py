@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 TOGETHER = 32
 """Rows that are handed on together: a trainer that records a few rows at a time must not pay for each."""
+LONG = 64 * TOGETHER
+"""Rows of a batch that are better not copied."""
 JUMP = 1.5
 """The learning rate of a warm restart is at least this multiple of the row before …"""
 FALLEN = 0.7
@@ -112,16 +114,24 @@ class Stream:
         self.rank = chunk.rank
         parts = self.settle() if chunk.segment != self.segment else []
         self.segment = chunk.segment
+        if self.waiting and len(rows) > LONG:  # rather a short part of its own than a copy of all
+            head = TOGETHER - (len(self.levels.pending) + sum(map(len, self.waiting))) % TOGETHER
+            parts += self._take(rows.take(slice(0, head)))
+            rows = rows.take(slice(head, None))
+        return parts + self._take(rows)
+
+    def _take(self, rows: Rows) -> list[Part]:
+        """Take in rows; those that make, with what is pending, multiples of 32."""
         self.waiting.append(rows)
         unfinished = len(self.levels.pending)
         count = sum(map(len, self.waiting))
         whole = (count + unfinished) // TOGETHER * TOGETHER - unfinished
         if whole <= 0:
-            return parts
+            return []
         every, self.waiting = rows.after(*self.waiting[:-1]), []
         if whole < count:
             self.waiting, every = [every.take(slice(whole, None)).copy()], every.take(slice(0, whole))
-        return [*parts, self._part(every)]
+        return [self._part(every)]
 
     def settle(self) -> list[Part]:
         """The rows that wait."""

@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrwatch.checks.base import Batch, Check, Context, Span, best, conventions, located, split
+from lrwatch.curve import Curve
 from lrwatch.findings import Finding
 from lrwatch.schedules.base import FloatArray
 
@@ -48,15 +49,22 @@ class Track:
     place: tuple[str, int | None] = ("", None)
     """File and line of the first wrong row, where the source has lines."""
 
-    def take(self, steps: NDArray[Any], observed: FloatArray, expected: FloatArray, wrong: NDArray[np.bool_]) -> bool:
-        """Take in rows: their updates, values, expectations, and bool[n] which are out of tolerance. True: the first
-        wrong one of all is among them."""
+    def take(
+        self,
+        steps: NDArray[Any],
+        observed: FloatArray,
+        expected: FloatArray,
+        away: FloatArray,
+        wrong: NDArray[np.bool_],
+    ) -> bool:
+        """Take in rows: their updates, values, expectations, the distance of these, and bool[n] which are out of
+        tolerance. True: the first wrong one of all is among them."""
         self.rows += len(steps)
         self.last_step = int(steps[-1])
         if not wrong.any():
             return False
         where = np.flatnonzero(wrong)
-        size = np.abs(observed - expected)[where]
+        size = away[where]
         if self.bad is None:
             self.bad = Span.of(steps[where], size)
             self.first_observed, self.first_expected = float(observed[where[0]]), float(expected[where[0]])
@@ -82,6 +90,15 @@ class Column:
     def shift(self) -> int:
         """The convention that fits best."""
         return self.shifts()[0]
+
+
+def _moved(curve: Curve, t: FloatArray, expected: FloatArray, shift: int) -> FloatArray:
+    """The curve at ``t + shift``, float64[n]; where rows are that far apart, a neighbour's value at ``t``."""
+    if not (t[1:] - t[:-1] == abs(shift)).all():
+        return curve.at(t + shift)
+    if shift > 0:
+        return np.concatenate([expected[1:], curve.at(t[-1:] + shift)])
+    return np.concatenate([curve.at(t[:1] + shift), expected[:-1]])
 
 
 class Drift(Check):
@@ -116,7 +133,7 @@ class Drift(Check):
                 self.columns[name] = Column(batch.curves[name].peak())
             column = self.columns[name]
             for shift in conventions(self.context.contract, chunk):
-                value = expected if shift == 0 else batch.curves[name].at(batch.t + shift)
+                value = expected if shift == 0 else _moved(batch.curves[name], batch.t, expected, shift)
                 allowed = batch.allowed[name] if shift == 0 else batch.precision[name].allowed(value)
                 self._compare(column, batch, name, value, allowed, shift, rows)
 
@@ -135,7 +152,7 @@ class Drift(Check):
         away = observed - expected[rows]
         wrong = np.abs(away, out=away) > allowed[rows]
         track = column.tracks.setdefault((chunk.segment, shift), Track())
-        if track.take(chunk.columns["update"][rows], observed, expected[rows], wrong):
+        if track.take(chunk.columns["update"][rows], observed, expected[rows], away, wrong):
             track.place = located(chunk, np.arange(len(chunk))[rows][np.argmax(wrong)])
 
     def findings(self) -> list[Finding]:
