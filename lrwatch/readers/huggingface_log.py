@@ -38,7 +38,7 @@ def _dict(line: str) -> dict[str, Any] | None:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
+    return {k: v for k, v in value.items() if isinstance(k, str)} if isinstance(value, dict) else None
 
 
 class Parser:

@@ -147,4 +147,6 @@ def test_a_notebooks_progress_bars_between_the_lines(tmp_path: Path) -> None:
             rate = 5e-5 * (1 + math.cos(math.pi * (t - 1) / 40))
             text += f"\r\n{{'loss': 2.5, 'learning_rate': {rate!r}, 'epoch': {t / 40}}}\n"
     (tmp_path / "hf.log").write_text(text)
+    text = text.replace("'loss': 2.5", "'loss': 2.5, b'x': 1, 7: 2")
+    (tmp_path / "hf.log").write_text(text)
     assert rows(tmp_path / "hf.log", every=10)[0][0] == [9, 19, 29, 39]
