@@ -40,6 +40,8 @@ SHARE, TRAINING_SHARE = 0.1, 0.05
 """… and by this share of the progress, while the training loss went the other way by that share of its own."""
 OVER = 0.5
 """It is over when a validation is back within half of that: one that wavers does not come and go."""
+ERRORS = 2.4
+"""Spreads of a row, over the root of the number of levels: four standard errors of the difference of two medians."""
 STRETCH = 10
 """A training level is the median of a tenth of the run before the step."""
 
@@ -83,7 +85,8 @@ class Overfitting(Validating):
     def _improves(self, then: float, now: float) -> bool:
         """Whether the training loss fell from ``then`` to ``now``."""
         start, spreads = self.levels.start, self.levels.cells[SPREAD]
-        return start is not None and then - now > max(TRAINING_SHARE * (start - now), middle(spreads))
+        error = max(1.0, ERRORS / np.sqrt(max(len(spreads) // STRETCH, 1))) * middle(spreads)
+        return start is not None and then - now > max(TRAINING_SHARE * (start - now), error)
 
     def _training(self, step: float) -> float:
         """Level of the training loss up to a step, NaN where nobody knows."""
