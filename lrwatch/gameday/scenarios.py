@@ -44,8 +44,7 @@ class Scenario:
         expects: None for the run that must stay silent. along: alerts and codes that may come with it.
         inject: faults of the reference trainer; at: the update at which they begin. act: see there. signal: sent to
             the workers once Prometheus has seen them. resumed: the faults are those of a second attempt.
-        needs: updates in trouble before which the check does not judge (slow ones look every 256 rows); time
-            counts from then on.
+        needs: updates in trouble that the check must have seen before it can judge; time counts from then on.
         runs: how many, one after the other. pace: seconds that an update takes at least.
     """
 
@@ -126,7 +125,7 @@ _ALL: Final = (
              ticket("LrwatchFindingWarning", "LR308", "LR311"), "F2", needs=500, validate_every=40,
              pace=0.0, along=UNSTABLE),
     Scenario("oscillation", "restarts every 30 updates, each of which starts over", RESTARTS,
-             ticket("LrwatchFindingWarning", "LR309"), "F5", act=Act("start_over", 0, every=30), needs=500,
+             ticket("LrwatchFindingWarning", "LR309"), "F5", act=Act("start_over", 0, every=30), needs=270,
              pace=0.0, along=(*UNSTABLE, "LR307")),
     Scenario("hot-restart", "a restart to a learning rate far too high", HOT_RESTART,
              ticket("LrwatchFindingWarning", "LR305", "LR307"), "F6", at=300, pace=0.0, along=UNSTABLE),
