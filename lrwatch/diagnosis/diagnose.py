@@ -17,6 +17,9 @@ from lrwatch.diagnosis.transforms import BY_STEPS, FIRST, SECOND, THIRD
 from lrwatch.diagnosis.transforms.base import Transform, at_position
 from lrwatch.findings import Cause, Confidence
 
+FAR = 16
+"""Steps ahead that nobody makes before a run begins."""
+
 ENOUGH = 32
 """Different values with which a curve that repeats a bug of the run is as certain as the first."""
 
@@ -129,7 +132,7 @@ def _named(case: Case, fitting: list[Hypothesis], explains: float) -> Diagnosis:
         Cause(
             first.name,
             MappingProxyType(dict(first.params)),
-            confidence=_confidence(first, others, owners),
+            confidence="ambiguous" if _far_on_a_level(first, case) else _confidence(first, others, owners),
             explains=explains,
             sentence=words.sentence(first, case.facts),
             also_consistent=tuple(_beside(h, case) for h in others),
@@ -145,6 +148,12 @@ def _confidence(first: Hypothesis, others: list[Hypothesis], owners: list[str]) 
         return "low"
     many = bool(others) or len(owners) > 1 or bool(first.notes.get("others"))
     return "ambiguous" if many or (first.name == "rate" and is_odd(first)) else "high"
+
+
+def _far_on_a_level(h: Hypothesis, case: Case) -> bool:
+    """Whether an offset rests on one value: many a wrong base that does not move has a value that comes later."""
+    far = h.name == "offset" and h.position is not None and abs(float(h.params["d"])) > FAR
+    return far and np.ptp(case.rows.observed) == 0.0 and not np.isfinite(case.rows.sched).any()
 
 
 def _beside(h: Hypothesis, case: Case) -> str:
@@ -277,6 +286,8 @@ def _missing(case: Case, fitting: list[Hypothesis], owners: list[str]) -> tuple[
         missing.append(f"{fitting[0].notes['others']} other values fit as well; more rows would separate them")
     if len({h.name for h in fitting}) > 1 and not np.isfinite(case.rows.sched).any():
         missing.append("the scheduler's own position (pass scheduler= to lrwatch.watch) would tell them apart")
+    if _far_on_a_level(fitting[0], case):
+        missing.append("the values do not move, so that a wrong base that stands still would look the same")
     if len(owners) > 1:
         missing.append(f"a run with {' and '.join(owners)} different from each other would tell which one it is")
     if any(h.name == "rate" for h in fitting) and not owners:

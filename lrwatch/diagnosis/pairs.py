@@ -144,7 +144,11 @@ def _on_line(
             return a + x * b
 
         number = Hypothesis(line.name, line.params(x), predict)
-        if _says_something(number):
+        if not _says_something(number):
+            continue
+        if np.array_equal(h.predict(rows), case.expected):  # the other one changes nothing on these rows
+            yield number
+        else:
             yield both(number, h, predict, position=h.position)
 
 

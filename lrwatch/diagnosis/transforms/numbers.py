@@ -8,10 +8,11 @@ quantised  O(t) = E(t) rounded to float32, float16 or bfloat16
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import MappingProxyType
 
 import numpy as np
 
-from lrwatch.curve import EPS
+from lrwatch.curve import EPS, Curve
 from lrwatch.diagnosis.case import Case, Hypothesis, Rows
 from lrwatch.diagnosis.search import minimise, simple_fraction, slopes
 from lrwatch.diagnosis.transforms.base import SEARCH_ROWS, Predict, Transform, following, loss, resumed, tidy
@@ -51,6 +52,18 @@ def _times(case: Case, c: float) -> Predict:
 
 def base(case: Case) -> Iterator[Hypothesis]:
     """E on c times the base, floors that are given absolutely staying where they are."""
+    end, relative = case.curve.phases[-1].params.get("to", (0.0, False))
+
+    def kept(c: float) -> Curve:  # the contract gives the floor as a share; the trainer may have it as a number
+        params = MappingProxyType({**case.curve.phases[-1].params, "to": (end / c, True)})
+        return case.curve.with_base(c).with_last_phase(params=params)
+
+    observed, t = case.rows.observed, case.rows.t
+    for on in (case.curve.with_base, *([kept] if relative and end else [])):
+        low = on(1e-9).at(t)  # values are linear in c: solved for, row by row
+        for c in slopes(observed, low, on(1.0).at(t) - low, case.rows.allowed(observed)):
+            if c > 0 and abs(c - 1.0) > 1e-12:
+                yield Hypothesis(resumed(case, "factor"), {"c": tidy(c), "floor": "kept"}, following(on(c)))
     thin = case.rows.thin(SEARCH_ROWS)
     top = int(np.argmax(thin.observed))
     peak = float(np.max(case.curve.at(thin.t)))
@@ -62,10 +75,8 @@ def base(case: Case) -> Iterator[Hypothesis]:
             params = {"c": tidy(c), "floor": "kept"}
             other = case.curve.with_base(c)
             yield Hypothesis(resumed(case, "factor"), params, following(other))
-            end, relative = case.curve.phases[-1].params.get("to", (0.0, False))
-            if relative and end:  # the contract gives the floor as a share; the trainer may have it as a number
-                kept = {**case.curve.phases[-1].params, "to": (end / c, True)}
-                yield Hypothesis(resumed(case, "factor"), params, following(other.with_last_phase(params=kept)))
+            if relative and end:
+                yield Hypothesis(resumed(case, "factor"), params, following(kept(c)))
 
 
 def sibling(case: Case) -> Iterator[Hypothesis]:
