@@ -141,7 +141,7 @@ class GradientExplosion(Check):
             self.recent = np.concatenate([self.recent, new], axis=1)[:, -WINDOW:]
             i += stop + 1
             if len(held):
-                self._begin(fresh[:, i - 1])
+                self._begin(fresh[:, i - 1], float(limit[stop]))
 
     def _ordinary(self, fresh: FloatArray) -> bool:
         """Whether none of these cells can be above a limit, seen without the medians: no median is below the least."""
@@ -151,10 +151,10 @@ class GradientExplosion(Check):
         least = over_windows(np.minimum, np.concatenate([self.recent[0], levels[:-1]]), WINDOW)
         return bool((levels <= np.minimum(least + TIMES, self.slow)).all())
 
-    def _begin(self, cell: FloatArray) -> None:
+    def _begin(self, cell: FloatArray, limit: float) -> None:
         self.recent = self.recent[:, :-HELD] if self.recent.shape[1] > HELD else self.recent
         usual = middle(self.recent[0])
-        self.open = (usual, (usual + float(cell[LEVEL])) / 2)
+        self.open = (usual, min((usual + float(cell[LEVEL])) / 2, limit))  # half-way may still be an explosion
         self.above = self.far = 0
         self.count += 1
         if self.first < 0:

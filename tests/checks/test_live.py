@@ -62,6 +62,7 @@ ONCE = [
     pytest.param("exploded_at_restart", 3, id="healthy restarts after the bad one"),
     pytest.param("stuck", 29, id="a loss that is hardly known to be flat"),
     pytest.param("swinging", 29, id="cycles that end lower by chance"),
+    pytest.param("exploded", 22, id="a norm that comes down slowly from far up"),
     *(pytest.param(f, s, id=f"{f}-{s}", marks=pytest.mark.long) for f in FAULTS for s in range(5, 30)),
 ]
 
