@@ -31,7 +31,7 @@ MANY = 64
 PATIENCE = 1.5
 """Growth of the rows after which a diagnosis is tested again; a search costs a few tenths of a second."""
 
-SEARCHES, FAILURES, PAIRINGS, VAIN = 6, 2, 1, 12
+SEARCHES, FAILURES, PAIRINGS, VAIN = 4, 2, 1, 12
 """Curves of a run that are searched, how many may remain unexplained, and how many of these are searched for two causes
 too; the others are held against what those have shown, until so many times in vain. A search takes some tenths of a
 second: what a diagnosis costs is bounded by numbers of cases, so that it says the same on every machine."""
@@ -143,8 +143,13 @@ class Casebook:
             place=place,
             resumed_at=self._begins.get((question.rank, question.segment)) if question.segment > 0 else None,
         )
-        alike = [d for (_, *where), d in self._searched.items() if where == [question.column, question.segment]]
-        for known in alike:  # mostly the neighbours have the same bug
+        alike = [  # mostly the neighbours have the same bug, and the segments before
+            d
+            for (rank, column, segment), d in self._searched.items()
+            if column == question.column
+            and (segment == question.segment or (rank == question.rank and d.resumed == place.since_resume))
+        ]
+        for known in alike:
             if _holds(known, case.rows, question.column):
                 return known
         if question.column != POSITION:
