@@ -252,6 +252,11 @@ def located(chunk: Chunk, row: int | np.integer[Any]) -> tuple[str, int | None]:
     return chunk.source, None if lines is None or not chunk.present("line")[row] else int(lines[row])
 
 
+def rows_that(count: int, one: str, many: str) -> str:
+    """``1 row differs``, ``12 rows differ``."""
+    return f"1 row {one}" if count == 1 else f"{count} rows {many}"
+
+
 @dataclass
 class Span:
     """First and last row of a repeated symptom, and how often it was seen."""

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from lrwatch.checks.base import Batch, Check, Context, Span, best, conventions, located
+from lrwatch.checks.base import Batch, Check, Context, Span, best, conventions, located, rows_that
 from lrwatch.findings import Finding
 
 
@@ -102,7 +102,7 @@ class Stepping(Check):
         return [
             self.finding(
                 f"at step {track.bad.first} the scheduler stood at {track.seen} where the contract's clock "
-                f"says {track.due}; {track.bad.count} rows differ, by up to {track.bad.worst:.0f}",
+                f"says {track.due}; {rows_that(track.bad.count, 'differs', 'differ')}, by up to {track.bad.worst:.0f}",
                 signal="lr",
                 first_step=track.bad.first,
                 last_step=track.bad.last,

@@ -10,11 +10,12 @@ Why it matters
     A verdict is as good as its evidence: a schedule cannot be called right on rows that are not there.
 
 Example
-    trace-damage: 12 updates are missing after step 99 (rank 0).
+    trace-damage: 12 rows are missing after step 99.
 
 Fix
-    A torn last line is what a killed process leaves, and harmless. For gaps look at ``lrwatch_dropped_rows_total`` and
-    at the disk; for mixed runs give every run a directory of its own.
+    A torn last line is what a killed process leaves, and harmless. For gaps compare with where the rows came from: a
+    logger or an export may leave some out; where lrwatch recorded, look at ``lrwatch_dropped_rows_total`` and at
+    the disk. For mixed runs give every run a directory of its own.
 
 Source
     Lightning #4375, #13016 and wandb #1534: step axes scaled, doubled or with points dropped.
@@ -28,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from lrwatch.checks.base import Batch, Check, Context, Span, located
+from lrwatch.checks.base import Batch, Check, Context, Span, located, rows_that
 from lrwatch.findings import Finding, Severity
 from lrwatch.schedules.base import FloatArray
 from lrwatch.trace.model import Damage, Event
@@ -197,17 +198,18 @@ class TraceDamage(Check):
             if lost:
                 result.append(
                     self.finding(
-                        f"{lost} rows are missing after step {first}",
+                        f"{rows_that(lost, 'is', 'are')} missing after step {first}",
                         rank=rank,
                         first_step=first,
                         details={"segment": segment, "kind": "gap"},
-                        fix="look at the dropped-rows counter of the agent and at the disk",
+                        fix="compare with the source: a logger or an export may leave rows out; "
+                        "where lrwatch recorded, look at lrwatch_dropped_rows_total and at the disk",
                     )
                 )
-        for which, word, kind in (
-            ("duplicates", "are recorded twice", "duplicate"),
-            ("backwards", "go back without a resume", "out_of_order"),
-            ("clock", "are earlier than the row before them", "clock"),
+        for which, one, many, kind in (
+            ("duplicates", "is recorded twice", "are recorded twice", "duplicate"),
+            ("backwards", "goes back without a resume", "go back without a resume", "out_of_order"),
+            ("clock", "is earlier than the row before it", "are earlier than the row before them", "clock"),
         ):
             span: Span | None = getattr(seq, which)
             if span is None:
@@ -217,7 +219,7 @@ class TraceDamage(Check):
             by = f"; the clock went back by up to {span.worst:.4g} s" if which == "clock" else ""
             result.append(
                 self.finding(
-                    f"{span.count} rows {word}, first at step {span.first}{where}{by}",
+                    f"{rows_that(span.count, one, many)}, first at step {span.first}{where}{by}",
                     severity=Severity.info if which == "clock" else self.severity,
                     rank=rank,
                     first_step=span.first,
