@@ -39,9 +39,9 @@ def test_silent_on_healthy_runs(first: int) -> None:
     assert false_alarms(range(first, first + 10), longest=2000) == []
 
 
-@pytest.mark.parametrize("seed", [2653, 3423])
+@pytest.mark.parametrize("seed", [2653, 3145, 3423])
 def test_silent_where_a_threshold_was_too_low(seed: int) -> None:
-    """Validations that begin when most is learned, and a training loss known from a few noisy rows."""
+    """Validations that begin when most is learned, a loss that only wanders, a training loss of a few noisy rows."""
     assert false_alarms(range(seed, seed + 1), longest=20000) == []
 
 
