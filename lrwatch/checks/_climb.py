@@ -39,10 +39,9 @@ GONE = 0.7
 """A rise of this share of all progress is one at any learning rate: a warm restart costs a third at most."""
 GONE_SPREADS, GONE_NOISE = 2.0, 4.0
 """… if it also is so many spreads of single rows, 5 of a level, and so many standard deviations of wandering levels."""
-USUAL = 0.25
-"""… and that would be new: where the run stood as high for this share of its time before, it may never have made
-progress but wandered, and the way back from its lowest place must be beyond all wandering, ``NOISE``. A loss that falls
-evenly stands so high for 3 tenths of its way down, one that learns most at first for less."""
+USUAL = 0.2
+"""… and that is new: where the loss had come down and stood as high again for this share of the run before, it made no
+lasting progress but wandered, and the way back from its lowest place must be beyond all wandering, ``NOISE``."""
 TIMES = 4.0
 """A loss that is never below zero has left for good when it is so many times the highest of its first 3 rows. That is
 a ratio, and the only one: a run that explodes in its first steps has no calm rows to take the noise from."""
@@ -142,7 +141,7 @@ class Climb:
         rise = max(NOISE * noise, SETBACK * progress)
         lowest = _third_lowest(levels[:-tail])
         gone = GONE * (start - lowest)
-        usual = float(np.mean(levels[:-tail] > lowest + gone)) > USUAL
+        usual = _again(levels[:-tail], lowest + gone) > USUAL
         gone = gone if gone > max(GONE_SPREADS * spread, (NOISE if usual else GONE_NOISE) * strays) else np.inf
         if best + rise > lowest + gone:
             self.best, best, rise, progress = lowest, lowest, gone, start - lowest
@@ -214,6 +213,12 @@ class Climb:
 def _third_lowest(levels: FloatArray) -> float:
     """A level that was reached three times: the very lowest may be chance."""
     return float(np.partition(levels, 2)[2])
+
+
+def _again(levels: FloatArray, high: float) -> float:
+    """Share of the levels that stand above ``high`` although one before them did not."""
+    above = levels > high
+    return float(np.mean(above & ~np.logical_and.accumulate(above)))
 
 
 def _place(cells: FloatArray, i: int) -> tuple[int, float]:

@@ -4,11 +4,11 @@ What it checks
     Levels of the training loss (medians of 8 rows and more) against the best level that the run had reached at a
     learning rate about as high. Divergence is a rise of more than 6 standard deviations of the run's own noise and of
     more than a tenth of its progress; or, at any learning rate, of 7 tenths of all progress (and of 4 standard
-    deviations, 6 if it stood as high for a quarter of its time before); or to 4 times the loss of the first rows; that
-    lasts for at least 64 rows and a twentieth of the run. It is an error once half of all progress is gone or it lasts
-    for a quarter of the run; what came back is a warning. The first 96 rows are excepted, for want of a history; so is
-    a resume from a much earlier checkpoint. In the last quarter of the schedule the same is reported as
-    ``late-divergence``.
+    deviations, 6 if it had come down and stood as high again for a fifth of the run before); or to 4 times the loss of
+    the first rows; that lasts for at least 64 rows and a twentieth of the run. It is an error once half of all progress
+    is gone or it lasts for a quarter of the run; what came back is a warning. The first 96 rows are excepted, for want
+    of a history; so is a resume from a much earlier checkpoint. In the last quarter of the schedule the same is
+    reported as ``late-divergence``.
 
 Why it matters
     A run that has diverged hardly ever comes back by itself, and every hour after it is lost.
