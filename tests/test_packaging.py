@@ -189,4 +189,4 @@ def test_the_lowest_versions_that_are_promised_are_enough(built: Built, tmp_path
     succeed(python, "-m", "pip", "install", "--quiet", *lowest, built.wheel, cwd=tmp_path)
     needs = json.loads(succeed(python, "-c", MODULES, cwd=tmp_path))
     assert [name for name in needs if not name.startswith(NEEDS_AN_EXTRA)] == []
-    succeed(python, "-m", "lrwatch", ROOT / "examples" / "contract.yaml", cwd=tmp_path)
+    succeed(python, "-m", "lrwatch", "plan", ROOT / "examples" / "contract.yaml", cwd=tmp_path)

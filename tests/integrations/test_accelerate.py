@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,14 @@ from tests.integrations import accelerate_run
 from tests.integrations.tiny import CONTRACT, LRS, Model, cosine
 
 pytestmark = pytest.mark.filterwarnings("default")  # frameworks have warnings of their own
+
+
+@pytest.fixture(autouse=True)
+def _its_own_state() -> Iterator[None]:
+    """Accelerate keeps its state in its classes; other frameworks' tests leave half of one."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def test_objects_from_before_prepare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
