@@ -31,12 +31,15 @@ lr:
 """
 
 TIMED = """
-import json, resource, sys, time
+import json, os, resource, sys, time
 {imports}
 wall, cpu = time.perf_counter(), time.process_time()
 {body}
-print(json.dumps([time.perf_counter() - wall, time.process_time() - cpu,
-                  resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+seconds = [time.perf_counter() - wall, time.process_time() - cpu]
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # a parent's counts as well, as long as it was the larger
+if os.path.exists("/proc/self/status"):
+    (peak,) = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")]
+print(json.dumps([*seconds, int(peak) / 1024]))
 """
 
 LRWATCH = (
