@@ -9,6 +9,7 @@ the trainer's own arithmetic may lose (``Curve.slack``, ``Curve.blur``).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -36,7 +37,16 @@ class Precision:
     def allowed(self, expected: FloatArray) -> FloatArray:
         """Largest deviation from ``expected`` that counts as equal, float64[n], in the signal's unit."""
         size = np.abs(expected)
-        return self.relative * size + self.absolute + rounding(size, self.digits)
+        allowed = self.relative * size
+        allowed += self.absolute
+        if self.rounded:
+            allowed += rounding(size, self.digits)
+        return allowed
+
+    @cached_property
+    def rounded(self) -> bool:
+        """Whether any value lost digits when it was stored."""
+        return bool(np.min(self.digits, initial=EXACT_DIGITS) < EXACT_DIGITS - 1)
 
 
 def precision(
@@ -63,8 +73,6 @@ def rounding(size: FloatArray, digits: FloatArray) -> FloatArray:
     >>> rounding(np.array([0.0312]), np.array([3.0])).round(8).tolist()
     [5e-05]
     """
-    if np.min(digits, initial=EXACT_DIGITS) >= EXACT_DIGITS - 1:
-        return np.zeros_like(size)
     with np.errstate(divide="ignore"):
         decade = np.floor(np.log10(size, where=size > 0, out=np.full_like(size, -np.inf)))
     decimal = np.where(size > 0, 0.5 * 10.0 ** (decade + 1 - digits), 0.0)

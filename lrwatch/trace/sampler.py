@@ -55,7 +55,9 @@ class Sampler:
     def _flush(self) -> None:
         if not self._waits:
             return
-        updates, values = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
+        updates, values = self._waiting[0]
+        if self._waiting[1:]:
+            updates, values = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
         self._waiting.clear()
         begin, n, self._waits = self.seen, self._waits, 0
         self.seen += n
