@@ -114,7 +114,7 @@ def test_two_runs_in_one_file_and_a_clock_that_goes_back(tmp_path: Path) -> None
     path.write_text(text + text)
     result = verify(load(FIXTURES / "run.yaml"), open_trace([path])).result
     (found,) = [f for f in result.findings if f.slug == "trace-damage"]
-    assert "go back without a resume, first at step 0" in found.message
+    assert "goes back without a resume, first at step 0" in found.message
     table = "step,lr,ts\n" + "".join(f"{i},0.1,{100 - i}\n" for i in range(9))
     (tmp_path / "clock.csv").write_text(table)
     (chunk,) = [c for c in open_trace([tmp_path / "clock.csv"]) if isinstance(c, Chunk)]
