@@ -154,7 +154,7 @@ def main() -> int:
         slow, real = seconds(lambda: replayed(make, n, steps))  # noqa: B023  # called before the loop goes on
         slow *= n / steps
         # called before the loop goes on
-        fast = min(seconds(lambda: drawn(curve, n))[0] for _ in range(3))  # noqa: B023
+        fast = min(seconds(lambda: drawn(curve, n))[0] for _ in range(3))  # noqa: B023  # the same
         mine = float(curve.at(np.array([steps - 1.0]))[0])
         same = math.isclose(mine, real, rel_tol=1e-8, abs_tol=1e-11)
         missed += [name] if slow < BAR * fast or not same else []

@@ -158,6 +158,7 @@ def squares(parameters: Iterable[Tensor], whole: bool, scale: Tensor | None = No
 def _local(tensor: Any) -> Tensor:
     """What this worker holds of a tensor."""
     # DTensor has no types
+    # a DTensor's own method, which torch has no types for
     return tensor.to_local() if hasattr(tensor, "placements") else tensor  # type: ignore[no-any-return]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -74,8 +75,8 @@ def horizons(case: Case) -> Iterator[Knob]:
             resumed(case, "horizon"),
             tuple((last.start + last.length * np.geomspace(1.0 / 16.0, 16.0, POINTS)).tolist()),
             planned,
-            lambda end, after=after: ending(curve, end, after),  # type: ignore[misc]
-            lambda end, extra=extra: {"horizon": tidy(end), "planned": tidy(planned), **extra},  # type: ignore[misc]
+            partial(_ending, curve, after),
+            partial(_said, "horizon", {"planned": tidy(planned), **extra}),
         )
 
 
@@ -91,8 +92,8 @@ def warmups(case: Case) -> Iterator[Knob]:
             "warmup_length",
             tuple(np.geomspace(max(width / 32.0, 0.5), max(limit, 2.0 * width), POINTS).tolist()),
             width,
-            lambda new, keeps=keeps: curve.with_phases(warmed(new, keeps)),  # type: ignore[misc]
-            lambda new, keeps=keeps: {"warmup": tidy(new), "planned": tidy(width), "decay_keeps": keeps},  # type: ignore[misc]
+            partial(_warmed, curve, keeps),
+            partial(_said, "warmup", {"planned": tidy(width), "decay_keeps": keeps}),
         )
 
 
@@ -111,15 +112,25 @@ def numbers(case: Case) -> Iterator[Knob]:
             "shape_param",
             tuple(grid.tolist()),
             float(value),
-            lambda x, name=param.name: curve.with_last_phase(  # type: ignore[misc]
-                params=MappingProxyType({**curve.phases[-1].params, name: x})
-            ),
-            lambda x, name=param.name, value=value: {  # type: ignore[misc]
-                "param": name,
-                "value": tidy(x),
-                "promised": tidy(float(value)),
-            },
+            partial(_reshaped, curve, param.name),
+            partial(_said, "value", {"param": param.name, "promised": tidy(float(value))}),
         )
+
+
+def _ending(curve: Curve, after: str, end: float) -> Curve:
+    return ending(curve, end, after)
+
+
+def _warmed(curve: Curve, keeps: str, width: float) -> Curve:
+    return curve.with_phases(warmed(width, keeps))
+
+
+def _reshaped(curve: Curve, name: str, x: float) -> Curve:
+    return curve.with_last_phase(params=MappingProxyType({**curve.phases[-1].params, name: x}))
+
+
+def _said(name: str, others: Mapping[str, Any], x: float) -> dict[str, Any]:
+    return {name: tidy(x), **others}
 
 
 def lines(case: Case) -> Iterator[Line]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -121,21 +122,30 @@ def _numbers(case: Case, few: Rows, usable: Sequence[Hypothesis], views: Sequenc
     allowed = few.allowed(few.observed)
     for h in usable:
         if slopes(few.observed, zero, h.predict(few), allowed):
-            yield from _on_line(case, h, factor, lambda rows, h=h: (np.zeros(len(rows)), h.predict(rows)))  # type: ignore[misc]
+            yield from _on_line(case, h, factor, partial(_alone, h))
     for line in others:
         for view in views:
             if slopes(few.observed, *line.values(case.curve, view.position(few)), allowed):
-                yield from _on_line(
-                    case,
-                    view.of,
-                    line,
-                    lambda rows, line=line, view=view: line.values(case.curve, view.position(rows)),  # type: ignore[misc]
-                )
+                yield from _on_line(case, view.of, line, partial(_seen, line, case.curve, view))
 
 
-def _on_line(
-    case: Case, h: Hypothesis, line: Line, values: Callable[[Rows], tuple[FloatArray, FloatArray]]
-) -> Iterator[Hypothesis]:
+Values = Callable[[Rows], tuple[FloatArray, FloatArray]]
+"""Rows → A and B of O = A + x·B."""
+
+
+def _alone(h: Hypothesis, rows: Rows) -> tuple[FloatArray, FloatArray]:
+    return np.zeros(len(rows)), h.predict(rows)
+
+
+def _seen(line: Line, curve: Curve, view: View, rows: Rows) -> tuple[FloatArray, FloatArray]:
+    return line.values(curve, view.position(rows))
+
+
+def _along(line: Line, curve: Curve, rows: Rows) -> tuple[FloatArray, FloatArray]:
+    return line.values(curve, rows.t)
+
+
+def _on_line(case: Case, h: Hypothesis, line: Line, values: Values) -> Iterator[Hypothesis]:
     rows = case.rows
     for x in slopes(rows.observed, *values(rows), rows.allowed(rows.observed)):
 
@@ -267,7 +277,7 @@ def _solved(case: Case, knob: Knob, line: Line) -> Iterator[Hypothesis]:
     for x in _settle(case, knob, found, predicted):
         curve = knob.curve(x)
         plan = Hypothesis(knob.name, knob.params(x), following(curve))
-        yield from _on_line(case, plan, line, lambda rows, c=curve: line.values(c, rows.t))  # type: ignore[misc]
+        yield from _on_line(case, plan, line, partial(_along, line, curve))
 
 
 def _after_the_warmup(case: Case) -> Iterator[Hypothesis]:
@@ -281,7 +291,7 @@ def _after_the_warmup(case: Case) -> Iterator[Hypothesis]:
         for knob in (*horizons(rest), *numbers(rest)):
             yield from _searched(rest, first, knob)
         for line in (line for line in lines(rest) if line.name == "floor"):
-            yield from _on_line(rest, first, line, lambda rows, at=line, c=changed: at.values(c, rows.t))  # type: ignore[misc]
+            yield from _on_line(rest, first, line, partial(_along, line, changed))
 
 
 def _warmups(case: Case, width: float) -> Iterator[tuple[Hypothesis, Curve]]:

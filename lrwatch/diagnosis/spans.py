@@ -15,9 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 
 import numpy as np
 
+from lrwatch.curve import Curve
 from lrwatch.diagnosis.case import Case, Hypothesis, Rows
 from lrwatch.diagnosis.pairs import both
 from lrwatch.diagnosis.search import slopes
@@ -79,7 +81,11 @@ def _first_factors(case: Case) -> Iterator[Hypothesis]:
     at = np.flatnonzero(expected != 0.0)[:LEAST]
     for c in slopes(rows.observed[at], np.zeros(len(at)), expected[at], rows.allowed(rows.observed)[at]):
         if c not in (0.0, 1.0):
-            yield Hypothesis("factor", {"c": tidy(c)}, lambda rows, c=c: c * case.curve.at(rows.t))  # type: ignore[misc]
+            yield Hypothesis("factor", {"c": tidy(c)}, partial(_multiple, case.curve, c))
+
+
+def _multiple(curve: Curve, c: float, rows: Rows) -> FloatArray:
+    return c * curve.at(rows.t)
 
 
 def _part(rows: Rows, begin: int, end: int) -> Rows:
